@@ -14,10 +14,12 @@ from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, p
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
+    "combine": "chatload.features.combine.command:combine",
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
     "drift": "chatload.features.report.drift_view:drift",
     "forecast": "chatload.features.forecast.command:forecast",
+    "history": "chatload.features.history.command:history",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
     "simulator": "chatload.simulator.command:simulator",
@@ -75,6 +77,7 @@ def main() -> None:
       chatload reconcile RUN --ledger URL_OR_FILE    whether the server agrees
       chatload export RUN sessions > sessions.csv    one row a session
       chatload compare BASE... -- NEW...             better or worse than before
+      chatload history RUNS_DIR                      what changed over many runs
       chatload plan --chats-per-hour N --run RUN     how many servers that needs
       chatload forecast RUN --sessions 100000        what to expect at other loads
 
@@ -98,8 +101,22 @@ def main() -> None:
     "--allow-inconclusive", is_flag=True,
     help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
 )  # fmt: skip
+@click.option(
+    "--judge", "part", metavar="PART",
+    help="Judge percentiles of latency and response time on this part: all, steady, or FROM-TO such as 2m-10m.",
+)  # fmt: skip
+@click.option(
+    "--incident-size", type=click.IntRange(1), metavar="N",
+    help="The largest number of sessions that one incident takes. Default: the run's, or 1.",
+)  # fmt: skip
 def report(
-    run: Path, thresholds: tuple[str, ...], named: str | None, confidence: float | None, allow_inconclusive: bool
+    run: Path,
+    thresholds: tuple[str, ...],
+    named: str | None,
+    confidence: float | None,
+    allow_inconclusive: bool,
+    part: str | None,
+    incident_size: int | None,
 ) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
@@ -118,10 +135,12 @@ def report(
     from chatload.features.report.view import summary_document, write_outputs
     from chatload.render.terminal import render
     from chatload.run.reader import RunReader
+    from chatload.run.settings import option_of
     from chatload.thresholds.gate import regate
 
+    part = option_of("judge").value(part)
     with RunReader.open(run) as reader:
-        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "")
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", incident_size, part)
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:

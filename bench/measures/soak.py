@@ -64,6 +64,7 @@ def section(scale: Scale, results: Results) -> Section:
     for metric in drift["metrics"]:
         unit, bounds = metric["unit"], [metric["low"], metric["high"]]
         interval = " to ".join("no bound" if bound is None else f"{bound:.3g}" for bound in bounds)
-        claimed = "drifts" if metric["drifts"] else "jumps" if metric["jumps"] else "nothing"
+        kinds = [kind for kind, is_it in (("drifts", metric["drifts"]), ("jumps", metric["jumps"])) if is_it]
+        claimed = " or ".join(kinds) if metric.get("either") else ", ".join(kinds) or "nothing"
         table.append([metric["metric"], f"{metric['level']:.3g} {unit}", f"{metric['slope']:.3g}", interval, claimed])
     return Section(title, f"{number(work.chats)} chats for {work.steady_s / 60:g} minutes. {text}", table)

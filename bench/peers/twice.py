@@ -32,28 +32,28 @@ class Again:
     def __init__(self) -> None:
         self.books, self.record, self.recent, self.usual = Books(), SessionRecord(), RecentContacts(), 0
 
-    def book(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+    def book(self, latency_s: float, lateness_s: float, gap_s: float, response_s: float) -> None:
         record = self.record
         self.books.request_begun("GetMessages")
         self.usual += 1
         self.recent.add_refresh(latency_s, lateness_s, gap_s)
         if lateness_s > record.lateness_max_s:
             record.lateness_max_s = lateness_s
-        _once(self.books, latency_s, lateness_s, gap_s)
+        _once(self.books, latency_s, lateness_s, gap_s, response_s)
 
 
-def _nothing(latency_s: float, lateness_s: float, gap_s: float) -> None:
+def _nothing(latency_s: float, lateness_s: float, gap_s: float, response_s: float) -> None:
     """As Again, without."""
 
 
 _once = Books.refresh_answered
-_then: Callable[[float, float, float], None] = _nothing
+_then: Callable[[float, float, float, float], None] = _nothing
 _stored_s = 0.0
 
 
-def _refreshed(self: Books, latency_s: float, lateness_s: float, gap_s: float) -> None:
-    _once(self, latency_s, lateness_s, gap_s)
-    _then(latency_s, lateness_s, gap_s)
+def _refreshed(self: Books, latency_s: float, lateness_s: float, gap_s: float, response_s: float) -> None:
+    _once(self, latency_s, lateness_s, gap_s, response_s)
+    _then(latency_s, lateness_s, gap_s, response_s)
 
 
 def timed(owner: Any, name: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import InitVar, asdict, dataclass, field
+from math import inf
 from typing import Protocol
 
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
@@ -34,24 +35,36 @@ _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 class ChatObserver(Protocol):
     """Receives what happens in the chats of a process, to count it. Durations in seconds.
 
-    refresh_answered: a usual refresh has ended: GetMessages answered 0/false.
-    request_ended: any other request has ended. lateness_s: of a GetMessages of an accepted chat, otherwise None.
-    request_cut: the chat was cut off before the answer came. went_offline: a client told its customer that the chat
-        server is offline.
+    session_accepted: the chat was accepted, and is at risk from now on. at: seconds on the driver's clock.
+    refresh_answered: a usual refresh has ended: GetMessages answered 0/false. response_s: from the instant for which it
+        was scheduled.
+    polls_skipped: polls were due every interval_s while a poll that ended response_s after its scheduled instant was
+        waited for, and were never sent. answered: the poll was answered.
+    request_ended: any other request has ended. due: the instant for which it was scheduled; None: when it began.
+        lateness_s: of a GetMessages of an accepted chat, otherwise None.
+    request_cut: the chat was cut off before the answer came, waited_s after its scheduled instant. went_offline: a
+        client told its customer that the chat server is offline.
     timeout_s: the flex-disconnect-timeout. gap_s: the upper bound of the gap that the request closed; None if it was
         no sure contact.
     before, after: opening, held, retrying, leaving; "" is none.
     """
 
     def session_started(self) -> None: ...
+    def session_accepted(self, at: float) -> None: ...
     def session_ended(self, record: SessionRecord, timeout_s: float) -> None: ...
     def state_changed(self, before: str, after: str) -> None: ...
     def request_begun(self, operation: str) -> None: ...
-    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None: ...
+    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float, response_s: float) -> None: ...
+    def polls_skipped(self, response_s: float, interval_s: float, answered: bool) -> None: ...
     def request_ended(
-        self, operation: str, exchange: Exchange, lateness_s: float | None = None, gap_s: float | None = None
+        self,
+        operation: str,
+        exchange: Exchange,
+        lateness_s: float | None = None,
+        gap_s: float | None = None,
+        due: float | None = None,
     ) -> None: ...
-    def request_cut(self, operation: str) -> None: ...
+    def request_cut(self, operation: str, waited_s: float) -> None: ...
     def key_replaced(self) -> None: ...
     def went_offline(self) -> None: ...
 
@@ -122,6 +135,8 @@ class ChatEngine:
     usual_refreshes: int = field(init=False, default=0)
     _state: str = field(init=False, default="")
     _refresh_due: float = field(init=False)
+    #: The interval of a fixed clock, whose polls are skipped while one is waited for; infinite without such a clock.
+    _tick_s: float = field(init=False)
     _keys: dict[str, str] = field(init=False, default_factory=dict)
     #: The fields of the next GetMessages, and the position in them.
     _refresh_fields: Mapping[str, str] = field(init=False)
@@ -148,6 +163,9 @@ class ChatEngine:
         random = SplitMix64(f"{seed}/refresh") if jitter else None
         self.clock = RefreshClock(started_at, started_at, jitter=jitter, random=random)
         self._refresh_due = self.ready = self.now = started_at
+        # A server that holds polls (long polling) makes the client skip some by design: they are not late.
+        clocked = settings.policy.kind == "fixed" and not settings.long_poll_s
+        self._tick_s = settings.policy.interval_s if clocked else inf
         self.observer.session_started()
         self.enter("opening")
 
@@ -209,7 +227,7 @@ class ChatEngine:
         if self.record.verdict:
             return
         if self._sending is not None:
-            self.observer.request_cut(self._sending.operation)
+            self.observer.request_cut(self._sending.operation, now - self._sending.due)
             self._count_request(self._sending.operation, 1)
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
@@ -236,7 +254,8 @@ class ChatEngine:
             exchange = yield from self.request("RequestChat", fields, due)
             reply = exchange.reply
             if reply.outcome is _FINE and reply.chat_id and exchange.sent_at is not None:
-                self.record.chat_id = reply.chat_id
+                self.record.chat_id, self.record.accepted_at = reply.chat_id, exchange.received_at
+                self.observer.session_accepted(exchange.received_at)
                 self.contacts = ContactLog(exchange.sent_at, exchange.received_at, exchange.stalled_s)
                 self.clock.contact_sent = exchange.sent_at
                 self._opening = exchange
@@ -406,8 +425,17 @@ class ChatEngine:
         record.verdict, record.why, record.ended_at = verdict.value, why, now
         if record.gap_upper_s is None and contacts is not None and contacts.widest is not None:
             record.gap_lower_s, record.gap_upper_s = contacts.widest
+        if contacts is not None and record.accepted_at is not None:
+            record.alive_s = max(0.0, self._surely_open_until(contacts) - record.accepted_at)
         self.enter("")
         self.observer.session_ended(record, self.settings.timeout_s)
+
+    def _surely_open_until(self, contacts: ContactLog) -> float:
+        """Return the last instant at which the chat was surely open: from its first Disconnect on it is not."""
+        goodbye = self.goodbye_sent_at
+        if goodbye is None:
+            return contacts.sent
+        return goodbye if self.record.goodbye_at is not None else min(contacts.sent, goodbye)
 
     # -- requests and answers --------------------------------------------------------------------
 
@@ -445,7 +473,7 @@ class ChatEngine:
             self._count_request(operation, 0 if sent is None else 1 + exchange.resent)
             self.recent.add(operation, due, sent, received, reply.outcome._value_)
             if contacts is None:
-                self.observer.request_ended(operation, exchange)
+                self.observer.request_ended(operation, exchange, due=due)
             else:
                 self._record_contact(contacts, operation, due, exchange, held_s)
         else:
@@ -454,7 +482,9 @@ class ChatEngine:
             lateness = self._record_departure(contacts, due, exchange)
             if received - contacts.sent > self.settings.timeout_s:
                 self._note_outlived(contacts, sent)
-            self.observer.refresh_answered(received - sent, lateness, contacts.add_sure(exchange))
+            self.observer.refresh_answered(received - sent, lateness, contacts.add_sure(exchange), received - due)
+        if received - due > self._tick_s and operation == "GetMessages" and contacts is not None:
+            self.observer.polls_skipped(received - due, self._tick_s, exchange.answered)
         self.ready = self.now = received
         if operation != "RequestChat":
             self._take(exchange, "position" in send.fields)
@@ -498,7 +528,7 @@ class ChatEngine:
             contacts.untold_gap = untold
         elif not reply.ended:
             contacts.add_failed(exchange, held_s)
-        self.observer.request_ended(operation, exchange, lateness if operation == "GetMessages" else None, gap)
+        self.observer.request_ended(operation, exchange, lateness if operation == "GetMessages" else None, gap, due)
 
     def _note_outlived(self, contacts: ContactLog, sent: float) -> None:
         if not contacts.attempts and sent - contacts.received > self.settings.timeout_s:

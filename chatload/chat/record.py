@@ -32,6 +32,9 @@ class SessionRecord:
         would have been in time.
     lateness_max_s: the greatest lateness of its requests (seconds).
     group: the arm of a sweep that the session belongs to; "" if there is none.
+    accepted_at: when the answer to RequestChat came (seconds since the Unix epoch); None if the chat was not accepted.
+    alive_s: the time from accepted_at for which the chat was surely open (seconds): until the last request left that
+        the server surely took, but not beyond its first Disconnect. None if the chat was not accepted.
     """
 
     chat_id: str = ""
@@ -59,6 +62,8 @@ class SessionRecord:
     end_silence_lower_s: float | None = None
     end_silence_upper_s: float | None = None
     goodbye_at: float | None = None
+    accepted_at: float | None = None
+    alive_s: float | None = None
 
 
 #: The columns of a session row, in order, and the type of the values of each.

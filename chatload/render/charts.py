@@ -143,6 +143,12 @@ def line(rows: Rows, across: Spec, up: Spec, interpolate: str = "linear") -> Spe
     return layer(rows, mark, x=across, y=up)
 
 
+def band(rows: Rows, across: Spec, low: str, high: str) -> Spec:
+    """Return the area between two fields of the rows."""
+    mark = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2}
+    return layer(rows, mark, x=across, y={"field": low, "type": "quantitative"}, y2={"field": high})
+
+
 def points(rows: Rows, across: Spec, up: Spec, colours: Mapping[str, str]) -> Spec:
     """Return a dot for each row: its tip, and a colour for each `what`."""
     mark = {"type": "point", "filled": True, "size": 60, "opacity": 0.9}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chatload.run.histogram import Reading
-from chatload.stats.rates import bound_text
+from chatload.stats.rates import bound_text, per_unit_text
 
 _WITHIN_NUMBER = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")
 MINUS = "\u2212"
@@ -51,6 +51,18 @@ def bounds(rate: Mapping[str, Any]) -> str:
     if rate["low"] is None:
         return ""
     return f"{bound_text(rate['low'], up=False)} to {bound_text(rate['high'], up=True)}"
+
+
+def hourly(rate: float) -> str:
+    """Return a rate per hour with two significant digits."""
+    return f"{rate:.2g}" if rate < 100 else number(round(rate))
+
+
+def hourly_bounds(rate: Mapping[str, Any]) -> str:
+    """Return the bounds of an hourly rate of a summary; empty where it has none."""
+    if rate["low"] is None:
+        return ""
+    return f"{per_unit_text(rate['low'], up=False)} to {per_unit_text(rate['high'], up=True)}"
 
 
 def under(rate: Mapping[str, Any]) -> str:

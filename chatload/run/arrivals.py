@@ -38,26 +38,31 @@ class Piece(NamedTuple):
         if self.first == self.last:
             return self.first * (t - self.start) if self.first else 0.0
         after = t - self.start
-        return after * (self.first + 0.5 * after * self._slope)
+        return after * (self.first + 0.5 * after * self.slope)
 
     def instant(self, expected: float) -> float:
         """Return the instant (seconds) by which `expected` arrivals are expected: above 0, at most all of the piece."""
         if self.first == self.last:
             return self.start + expected / self.first
         # The root of a quadratic in the form that loses no digits where the slope is small.
-        speeds = self.first + sqrt(max(0.0, self.first**2 + 2 * self._slope * expected))
+        speeds = self.first + sqrt(max(0.0, self.first**2 + 2 * self.slope * expected))
         return min(self.start + 2 * expected / speeds, self.end) if speeds else self.start
 
     @property
-    def _slope(self) -> float:
+    def slope(self) -> float:
+        """How fast the rate changes (per second, per second)."""
         return (self.last - self.first) / (self.end - self.start)
 
 
 class RateProfile:
-    """The arrival rate over time: consecutive pieces, the first one from 0 on. Instants: seconds since the start."""
+    """The arrival rate over time: consecutive pieces, the first one from 0 on. Instants: seconds since the start.
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    first_row_s: the time that the first row of its file has (seconds), for reports.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], first_row_s: float = 0.0) -> None:
         self.pieces = tuple(pieces)
+        self.first_row_s = first_row_s
         self._starts = [piece.start for piece in self.pieces]
         self._before = [0.0]
         for piece in self.pieces:
@@ -131,7 +136,7 @@ def load_profile(path: str | Path, compress: float = 1.0) -> RateProfile:
         if with_counts:
             first = last = value / (until - since)
         pieces.append(Piece((since - start) / compress, (until - start) / compress, first, last))
-    profile = RateProfile(pieces)
+    profile = RateProfile(pieces, start)
     if not profile.total:
         raise FileError(path, "", "no chat ever arrives: every rate is 0")
     return profile

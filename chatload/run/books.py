@@ -5,6 +5,7 @@ unserved: the session started, and ended without a chat id.
 dropped, surely: dropped late or early, of the accepted sessions.
 dropped, possibly: also those whose end has more than one reading, and those that gave up: their last requests failed,
     and what became of the chat is not known.
+exposure: the time for which accepted sessions were surely open, and so at risk of being dropped.
 known: the accepted sessions, except those that were cut off by the end of the run without a confirmed goodbye. Their
     fate is not known: they are censored.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -33,7 +35,7 @@ MOST_TEXT = 4096
 _POLL, _FINE = "GetMessages", Outcome.FINE.value
 #: How many numbers of usual refreshes are buffered. Nearly all requests are usual refreshes; counting this many takes
 #: about a millisecond.
-_BUFFERED = 3 * 4000
+_BUFFERED = 4 * 4000
 
 
 class Range(NamedTuple):
@@ -94,6 +96,7 @@ _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
 _Counts = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, Count]).validate_python)]
 _States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, StrictInt]).validate_python)]
 _Seconds = Annotated[float, Field(strict=True, ge=0)]
+_SignedSeconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory=Counter)]]
 _CensoredByOperation = defaultdict[_Name, StoredCensored]
 
@@ -121,8 +124,13 @@ class Books:
     offline: how often a `widget` told its customer that the chat server is offline.
     resent: requests sent once more by the rule of WireRequest.repeatable.
     exhausted: requests that never left: this machine had no local port or file descriptor for them.
+    exposure_s: the time for which accepted sessions were open (seconds). Of a session that ended it is only the time
+        for which it was surely open (SessionRecord.alive_s). This may be less than was counted before its end, so the
+        exposure of a window may be negative.
     states: open sessions by state (opening, held, retrying, leaving), now.
     latency: by operation, of every request that ended (seconds); without an answer it is longer than we waited.
+    response_time: by operation, from the instant for which a request was scheduled to its answer (seconds); also of
+        each poll that was due while an earlier one was waited for and was never sent, until that one's answer.
     lateness: of every refresh (seconds).
     gap: the upper bound of the gap that each refresh closed, and the last silence of each chat that was dropped or may
         have been (seconds).
@@ -143,8 +151,10 @@ class Books:
     offline: Count = 0
     resent: Count = 0
     exhausted: Count = 0
+    exposure_s: _SignedSeconds = 0.0
     states: _States = field(default_factory=Counter)
     latency: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
+    response_time: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
     lateness: StoredHistogram = field(default_factory=Histogram)
     gap: StoredCensored = field(default_factory=CensoredHistogram)
     arrivals: Count = 0
@@ -159,13 +169,30 @@ class Books:
     def __post_init__(self) -> None:
         self._refreshes: list[float] = []
         self._answered_polls: Counter[str] | None = None
+        #: Open accepted sessions; the sum of the instants from which on their exposure is not counted yet; and the
+        #: instant (driver's clock) up to which it was counted last.
+        self._exposed, self._exposed_since, self._exposed_until = 0, 0.0, -inf
 
     # -- what the engine reports (see ChatObserver) ----------------------------------------------
 
     def session_started(self) -> None:
         self.started += 1
 
+    def session_accepted(self, at: float) -> None:
+        self._exposed += 1
+        self._exposed_since += max(at, self._exposed_until)
+
+    def count_exposure(self, now: float) -> None:
+        """Count the exposure of the open sessions up to `now` (driver's clock)."""
+        self.exposure_s += self._exposed * now - self._exposed_since
+        self._exposed_since, self._exposed_until = self._exposed * now, now
+
     def session_ended(self, record: SessionRecord, timeout_s: float = 0.0) -> None:
+        if record.accepted_at is not None and record.alive_s is not None:
+            counted = max(record.accepted_at, self._exposed_until)
+            self._exposed -= 1
+            self._exposed_since -= counted
+            self.exposure_s += record.alive_s - (counted - record.accepted_at)
         self.verdicts[record.verdict] += 1
         if is_unserved(record):
             self.unserved[record.verdict] += 1
@@ -199,48 +226,66 @@ class Books:
     def request_begun(self, operation: str) -> None:
         self.sent[operation] += 1
 
-    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float, response_s: float) -> None:
         if self._answered_polls is None:
             self._answered_polls = self.outcomes[_POLL]
-            for histogram in (self.latency[_POLL].observed, self.lateness, self.gap.observed):
+            polls = (self.latency[_POLL].observed, self.response_time[_POLL].observed)
+            for histogram in (*polls, self.lateness, self.gap.observed):
                 histogram.feed = self._count_refreshes
         self._answered_polls[_FINE] += 1
         refreshes = self._refreshes
-        refreshes += (latency_s, lateness_s, gap_s)
+        refreshes += (latency_s, lateness_s, gap_s, response_s)
         if len(refreshes) >= _BUFFERED:
             self._count_refreshes()
 
     def _count_refreshes(self) -> None:
         """Count the buffered refreshes in their histograms, which call this before each read."""
         if self._refreshes:
-            latencies, latenesses, gaps = np.array(self._refreshes).reshape(-1, 3).T
+            latencies, latenesses, gaps, response_times = np.array(self._refreshes).reshape(-1, 4).T
             self._refreshes = []
             self.latency[_POLL].observed.extend(latencies)
             self.lateness.extend(latenesses)
             self.gap.observed.extend(gaps)
+            self.response_time[_POLL].observed.extend(response_times)
+
+    def polls_skipped(self, response_s: float, interval_s: float, answered: bool) -> None:
+        # Without them, a server that stands still would have few slow polls: the slower it is, the fewer are sent.
+        # Source: G. Tene, "How NOT to Measure Latency", 2013 (coordinated omission), and the correction by an expected
+        # interval in his HdrHistogram. That one leaves the last skipped instant out, because its clients send then.
+        waited = np.arange(response_s - interval_s, 0.0, -interval_s)
+        response_time = self.response_time[_POLL]
+        (response_time.observed if answered else response_time.censored).extend(waited)
 
     def request_ended(
-        self, operation: str, exchange: Exchange, lateness_s: float | None = None, gap_s: float | None = None
+        self,
+        operation: str,
+        exchange: Exchange,
+        lateness_s: float | None = None,
+        gap_s: float | None = None,
+        due: float | None = None,
     ) -> None:
         self.outcomes[operation][exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
-        latency = self.latency[operation]
-        if exchange.sent_at is None:
-            self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
-            latency.add_longer_than(exchange.received_at - exchange.begun_at)
-        elif exchange.answered:
+        latency, response_time = self.latency[operation], self.response_time[operation]
+        response_s = exchange.received_at - (exchange.begun_at if due is None else due)
+        if exchange.sent_at is not None and exchange.answered:
             latency.add(exchange.received_at - exchange.sent_at)
+            response_time.add(response_s)
         else:
-            latency.add_longer_than(exchange.received_at - exchange.sent_at)
+            begun = exchange.begun_at if exchange.sent_at is None else exchange.sent_at
+            self.exhausted += exchange.sent_at is None and exchange.reply.detail == Detail.EXHAUSTED
+            latency.add_longer_than(exchange.received_at - begun)
+            response_time.add_longer_than(response_s)
         if lateness_s is not None:
             self.lateness.add(lateness_s)
         if gap_s is not None:
             self.gap.add(gap_s)
 
-    def request_cut(self, operation: str) -> None:
+    def request_cut(self, operation: str, waited_s: float = 0.0) -> None:
         self.outcomes[operation][Outcome.CONNECTION.value] += 1
         # When its first byte left is not known here: its latency is longer than 0.
         self.latency[operation].add_longer_than(0.0)
+        self.response_time[operation].add_longer_than(waited_s)
 
     def key_replaced(self) -> None:
         self.rotations += 1

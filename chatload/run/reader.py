@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +17,15 @@ from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
 from chatload.run import schema
 from chatload.run.books import Books
+from chatload.run.lifetimes import Lifetimes
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
+_BLOCK_ROW = tuple[schema.Whole, schema.Text, schema.Text, bool, schema.Whole]
+#: An adapter takes about a millisecond to make, and a history reads hundreds of runs.
+_adapter = cache(TypeAdapter)
 # In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
 _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 
@@ -165,6 +170,14 @@ class RunReader(AbstractContextManager["RunReader"]):
         sql = "SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
         return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
+    def lifetimes(self) -> Lifetimes:
+        """Return how long the accepted sessions lived."""
+        sql = (
+            "SELECT alive_s, ended_at - accepted_at AS ended_s, verdict FROM sessions "
+            "WHERE alive_s IS NOT NULL AND accepted_at IS NOT NULL"
+        )
+        return Lifetimes.of(self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql))
+
     def count_sessions(self) -> int:
         return self._count("TRUE")
 
@@ -172,6 +185,29 @@ class RunReader(AbstractContextManager["RunReader"]):
         """Return the number of session rows for each verdict that occurs."""
         sql = "SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"
         return dict(self._read(tuple[schema.Text, int], sql))
+
+    def fates_by_block(self, column: str, start: float, end: float, count: int) -> tuple[Books, ...]:
+        """Return verdicts and blames of the sessions of each of `count` blocks of equal time, as books.
+
+        column: the instant by which a session belongs to a block: "started_at" or "ended_at". start, end: of all blocks
+        (Unix seconds). Sessions that the end of the run cut off are left out.
+        """
+        sql = (
+            f"SELECT CAST(max(0, min(?, ? * ([{column}] - ?) / ?)) AS INTEGER) AS block, verdict, blame, "
+            "chat_id = '' OR verdict = 'refused' AS unserved, count(*) FROM sessions WHERE verdict != 'cut_off' "
+            "GROUP BY block, verdict, blame, unserved"
+        )
+        blocks = tuple(Books() for _ in range(count))
+        for block, verdict, blame, unserved, sessions in self._read(
+            _BLOCK_ROW, sql, count - 1, count, start, end - start
+        ):
+            books = blocks[block]
+            books.verdicts[verdict] += sessions
+            if unserved:
+                books.unserved[verdict] += sessions
+            if blame:
+                books.blames[blame] += sessions
+        return blocks
 
     def not_accepted(self, most: int) -> list[NotAccepted]:
         """Return why sessions were not accepted: at most `most` reasons, the most frequent first.
@@ -209,7 +245,7 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
         """Yield the rows of a query as values of a type that pydantic validates."""
-        validate = TypeAdapter(kind).validate_python
+        validate = _adapter(kind).validate_python
         with _unreadable_as_usage_error(self.path):
             cursor = self._database.execute(sql, values)
         with _unreadable_as_usage_error(self.path, [column for column, *_ in cursor.description]):

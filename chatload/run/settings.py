@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
@@ -32,6 +32,9 @@ from chatload.run.windows import KEEP_S
 
 #: The names of the gates; `chatload.thresholds.gate` has their thresholds.
 GATES: Final = ("standard",)
+
+#: Values of --judge; the third is FROM-TO.
+ALL, STEADY = "all", "steady"
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"([0-9.eE+-]+) *(ms|s|m|h)")
@@ -109,6 +112,17 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
+def _judge(text: str) -> str:
+    """Return ALL, STEADY, or "FROM-TO" in seconds."""
+    if text in (ALL, STEADY):
+        return text
+    first, _, last = text.partition("-")
+    start, end = (0.0 if part.strip() == "0" else _duration(part.strip()) for part in (first, last))
+    if not start < end:
+        raise ValueError
+    return f"{written(start)}-{written(end)}"
+
+
 def _rounded(value: float) -> str:
     return written(round(value, 9))
 
@@ -148,6 +162,9 @@ FILE: Final = OptionKind(_file, _TEXT, "a file that exists")
 WORDS: Final = OptionKind(_split, _TEXTS, "words")
 PARTS: Final = OptionKind(
     fractions_in, TypeAdapter(tuple[_FiniteNumber, ...]), "parts of the timeout, such as 0.5,0.9,1.02"
+)
+JUDGE: Final = OptionKind(
+    _judge, TypeAdapter(Annotated[str, AfterValidator(_judge)]), "all, steady, or FROM-TO such as 2m-10m"
 )
 EXPRESSIONS: Final = OptionKind(_split, _TEXTS, "thresholds", repeated=True)
 #: Host names separated by ";", in JSON too.
@@ -462,8 +479,8 @@ class RunSettings:
     )  # fmt: skip
     step_hold: float | None = _option(
         None, "--step-hold", DURATION,
-        "How long a step is held once it has settled; up to four times that where a threshold is undecided. Default: "
-        "the larger of 10s and three refresh intervals.",
+        "How long a step is held once it has settled; up to four times that if a threshold has too few samples. "
+        "Default: the larger of 10s and three refresh intervals.",
         metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     step_bound: float | None = _option(
@@ -471,11 +488,17 @@ class RunSettings:
         "How long a step may take to rise, and then to settle. Default: six times --step-hold.",
         metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
+    confirm_hold: float | None = _option(
+        None, "--confirm-hold", DURATION,
+        "How long the lower end of the capacity is held at the end, at least one timeout and one refresh interval. The "
+        "bound on drops comes from this time. Default: three timeouts and one refresh interval.",
+        metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
+    )  # fmt: skip
     resolution: float | None = _option(
         None, "--resolution", PERCENT,
-        "How near the highest load held and the lowest not held must come to each other; a limit that refuses chats is "
-        "always found to the unit.",
-        "5", metavar="PERCENT", group=OptionGroup.CAPACITY, changes_load=True,
+        "How wide the interval of the capacity may be, in percent of it; a limit that refuses chats is always found to "
+        "the unit.",
+        "10", metavar="PERCENT", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     step_thresholds: tuple[str, ...] = _fact((), EXPRESSIONS, changes_load=True)
 
@@ -494,10 +517,23 @@ class RunSettings:
     confidence: float = _option(
         0.95, "--confidence", CONFIDENCE, "Confidence that thresholds demand, in percent.", "95", metavar="PERCENT"
     )
+    incident_size: int = _option(
+        1, "--incident-size", COUNT,
+        "The largest number of sessions that one incident takes, as you know it from other runs or from production. A "
+        "threshold on a rate of sessions passes only if it holds for incidents of this size. An incident of the run "
+        "that is larger counts in its place.",
+        "1", metavar="N",
+    )  # fmt: skip
     allow_inconclusive: bool = _option(
         False, "--allow-inconclusive", FLAG,
         "A threshold that too few sessions leave undecided does not fail the run. A run in which no session was "
         "accepted tested nothing all the same.",
+    )  # fmt: skip
+    judge: str = _option(
+        STEADY, "--judge", JUDGE,
+        "The part of the run on which percentiles of latency and response time are judged: all, steady (without the "
+        "ramp, where there is one), or FROM-TO such as 2m-10m. All else is judged on the whole run.",
+        STEADY, metavar="PART",
     )  # fmt: skip
     keep_windows: float = _option(
         KEEP_S, "--keep-windows", DURATION_OR_0,

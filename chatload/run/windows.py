@@ -47,6 +47,11 @@ class Window:
     rss: int | None = None
     memory: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def middle(self) -> float:
+        """Its middle (Unix seconds), which says to what part of the run it belongs."""
+        return (self.start + self.end) / 2
+
 
 class WindowCutter:
     """Makes windows from the growing books of a run. started_at: Unix seconds."""

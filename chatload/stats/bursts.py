@@ -65,6 +65,16 @@ class Incidence:
         """Bursts, and the drops that are in none."""
         return self.events - sum(burst.count for burst in self.bursts) + len(self.bursts)
 
+    def sizes(self) -> list[int]:
+        """Return the number of drops of each incident, the bursts first."""
+        alone = self.events - sum(burst.count for burst in self.bursts)
+        return [*(burst.count for burst in self.bursts), *[1] * alone]
+
+    @property
+    def worst(self) -> Burst | None:
+        """The largest burst, the first of equals; None if there was none."""
+        return max(self.bursts, key=lambda burst: burst.count, default=None)
+
     def incidents_per_hour(self) -> tuple[float, float] | None:
         """Return the two-sided exact Poisson interval of incidents per hour; None for a run of no length.
 

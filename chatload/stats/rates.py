@@ -1,21 +1,27 @@
-"""Rates with exact confidence bounds, and the number of samples that would decide a question about a rate.
+"""Rates with exact confidence bounds, and the size of a run that would probably decide a question about a rate.
 
-Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
+Rates per sample. Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
 case of the binomial", Biometrika 26 (1934). The bounds are quantiles of Beta distributions (L. D. Brown,
 T. T. Cai and A. DasGupta, "Interval Estimation for a Binomial Proportion", Statistical Science 16
 (2001)). They hold for k hits in n *independent* samples, whatever the true rate.
+
+Rates per unit of exposure, for example per hour. Source: F. Garwood, "Fiducial limits for the Poisson distribution",
+Biometrika 28 (1936). The bounds are quantiles of Gamma distributions. They hold for *independent* events at a constant
+rate, in an exposure that does not depend on them.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Callable
 
-from scipy.special import betaincinv, gammaincinv
+from scipy.special import bdtr, bdtrc, betaincinv, gammaincinv
 
 #: The default confidence of a claim.
 CONFIDENCE = 0.95
 #: A question that needs more samples than this counts as undecidable.
 MOST_SAMPLES = 10**9
+#: The probabilities with which a run of the named sizes settles an open question.
+POWERS = (0.8, 0.9)
 
 
 def lower(k: float, n: int, confidence: float = CONFIDENCE) -> float:
@@ -53,17 +59,30 @@ def bound_text(share: float, up: bool) -> str:
     """
     number = 100 * share
     if 0 < number < 100:
-        unit = 10.0 ** (math.floor(math.log10(min(number, 100 - number))) - 2)
-        number = (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
+        number = _rounded(number, min(number, 100 - number), up)
     return f"{min(number, 100):.10g} %"
 
 
-def sessions_needed(
-    k: int, n: int, limit: float, confidence: float = CONFIDENCE, at_most: int | None = None
-) -> int | None:
-    """Return the total number of samples that decides whether a rate is below or above `limit`.
+def _rounded(number: float, of: float, up: bool) -> float:
+    """Return a number rounded up or down to the unit of the third significant digit of `of`."""
+    if of <= 0:
+        return number
+    unit = 10.0 ** (math.floor(math.log10(of)) - 2)
+    return (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
 
-    It is assumed that the share of hits stays as in the n samples so far.
+
+def sessions_needed(
+    k: float,
+    n: float,
+    limit: float,
+    confidence: float = CONFIDENCE,
+    at_most: float | None = None,
+    power: float = POWERS[0],
+) -> int | None:
+    """Return the size of a run that decides whether a rate is below or above `limit`, with a probability of `power`.
+
+    It is assumed that the true rate is the seen one. Without a hit this is 0, and the number decides it surely if there
+    is still none. Exact, from the binomial distribution of the hits in such a run.
 
     Args:
         k: sure hits in n samples.
@@ -72,6 +91,7 @@ def sessions_needed(
         confidence: one-sided, between 0 and 1.
         at_most: sure and possible hits; k by default. The rate must be proven below the limit with `at_most` hits, or
             above it with k hits.
+        power: between 0 and 1.
 
     Returns:
         None if no number decides it: the limit lies between the two shares, or more than MOST_SAMPLES are needed.
@@ -81,30 +101,83 @@ def sessions_needed(
     _check(at_most, n, confidence)
     low, high = (k / n, at_most / n) if n else (0.0, 0.0)
     if high < limit:
-        return _smallest(n, lambda m: upper(high * m, m, confidence) < limit)
+        # With at most `hits` in m samples, the rate is below the limit if so few come with less than 1 - confidence.
+        return _smallest_run(
+            lambda hits: hits + _first(lambda more: bdtr(hits, hits + more, limit) < 1 - confidence),
+            lambda hits, m: bdtr(hits, m, high) >= power,
+        )
     if low > limit:
-        return _smallest(n, lambda m: lower(low * m, m, confidence) > limit)
+        # With at least `hits` + 1 in m samples it is above: m is the last number for which this is so rare.
+        return _smallest_run(
+            lambda hits: hits + _first(lambda more: bdtrc(hits, hits + more, limit) >= 1 - confidence) - 1,
+            lambda hits, m: m > hits and bdtrc(hits, m, low) >= power,
+        )
     return None
 
 
 def per_unit(events: int, exposure: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the two-sided exact Poisson interval of events per unit of exposure (for example per hour).
+    """Return the two-sided interval of events per unit of exposure: each side errs with (1 - confidence) / 2."""
+    one_sided = (1 + confidence) / 2
+    return per_unit_lower(events, exposure, one_sided), per_unit_upper(events, exposure, one_sided)
 
-    Source: F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936).
+
+def per_unit_lower(events: float, exposure: float, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided lower bound of events per unit of exposure. Raises ValueError if there is no exposure."""
+    _check_exposure(events, exposure)
+    return float(gammaincinv(events, 1 - confidence)) / exposure if events else 0.0
+
+
+def per_unit_upper(events: float, exposure: float, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided upper bound of events per unit of exposure. Raises ValueError if there is no exposure."""
+    _check_exposure(events, exposure)
+    return float(gammaincinv(events + 1, confidence)) / exposure
+
+
+def per_unit_text(rate: float, up: bool) -> str:
+    """Return a bound of a rate per unit of exposure as text: three significant digits, rounded as by `bound_text`."""
+    return f"{_rounded(rate, rate, up):.10g}"
+
+
+def multiple_needed(settles: Callable[[float], bool], n: int) -> int | None:
+    """Return the total number of samples that decides a question, if further samples are like the n so far.
+
+    Args:
+        settles: whether so many times the evidence of the n samples decides it; from some multiple on, always.
+        n: samples so far, at least 1.
+
+    Returns:
+        None if no number up to MOST_SAMPLES decides it.
     """
-    if events < 0 or exposure <= 0:
-        raise ValueError(f"{events} events in {exposure}")
-    tail = (1 - confidence) / 2
-    low = float(gammaincinv(events, tail)) if events else 0.0
-    return low / exposure, float(gammaincinv(events + 1, 1 - tail)) / exposure
+    if not n:
+        return None
+    found = n + bisect_left(range(n, MOST_SAMPLES + 1), True, key=lambda m: settles(m / n))
+    return found if found <= MOST_SAMPLES else None
 
 
-def _check(k: float, n: int, confidence: float) -> None:
+def _check(k: float, n: float, confidence: float) -> None:
     if not 0 <= k <= n or not 0 < confidence < 1:
         raise ValueError(f"{k} of {n} with confidence {confidence}")
 
 
-def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:
-    """Return the smallest m >= start that decides it; None above MOST_SAMPLES."""
-    found = start + bisect_left(range(start, MOST_SAMPLES + 1), True, key=settles)
+def _check_exposure(events: float, exposure: float) -> None:
+    if events < 0 or exposure <= 0:
+        raise ValueError(f"{events} events in {exposure}")
+
+
+def _smallest_run(size: Callable[[int], int], is_likely: Callable[[int, int], bool]) -> int | None:
+    """Return the size of the smallest run that is likely to settle it, over the hits that it may have."""
+
+    def is_enough(hits: int) -> bool:
+        m = size(hits)
+        return m > MOST_SAMPLES or is_likely(hits, m)
+
+    found = size(_first(is_enough))
     return found if found <= MOST_SAMPLES else None
+
+
+def _first(holds: Callable[[int], bool]) -> int:
+    """Return the first whole number from 0 on for which it holds; MOST_SAMPLES + 1 if there is none below."""
+    low, high = 0, 1
+    while high <= MOST_SAMPLES and not holds(high):
+        low, high = high + 1, 2 * high
+    return low + bisect_left(range(low, min(high, MOST_SAMPLES) + 1), True, key=holds)

@@ -13,6 +13,7 @@ from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.swarm.plan import RunPlan
 from chatload.target import TargetRules
+from chatload.thresholds.abort import AbortMonitor
 from chatload.thresholds.metrics import Facts as GateFacts
 from chatload.vocabulary import IncidentKind
 
@@ -63,6 +64,8 @@ class LoadController:
     def __init__(self) -> None:
         self._plan: RunPlan | None = None
         self._ceilings: CeilingMonitor | None = None
+        self._abort: AbortMonitor | None = None
+        self._began_at = 0.0
         self._ended = 0
         self._quiet_since: float | None = None
 
@@ -73,6 +76,8 @@ class LoadController:
         """Begin a run; return the plan to use. Raises UsageError."""
         limited = plan.rules.max_sessions is not None or plan.rules.max_requests_per_s is not None
         self._ceilings = CeilingMonitor(plan.rules, time.monotonic()) if limited else None
+        self._abort = plan.gate.abort_monitor(plan.settings.timeout_s) if plan.gate.abort_on else None
+        self._began_at = time.monotonic()
         self._plan, self._ended, self._quiet_since = plan, 0, None
         return plan
 
@@ -96,8 +101,10 @@ class LoadController:
             return None
         if self._ceilings is not None and (why := self._ceilings.exceeded(books(), now)):
             return IncidentKind.CEILING, why
-        if plan.gate.abort_on and (why := plan.gate.abort(GateFacts(books(), plan.settings.timeout_s))):
-            return IncidentKind.ABORTED, why
+        if self._abort is not None:
+            facts = GateFacts(books(), plan.settings.timeout_s)
+            if why := self._abort.why_lost(facts, now - self._began_at):
+                return IncidentKind.ABORTED, why
         if plan.workload is None or not plan.workload.over():
             return None
         counters = books()

@@ -84,15 +84,16 @@ def _gauges(snapshot: RunSnapshot) -> Iterator[tuple[str, str, float]]:
 
 
 def _histograms(books: Books) -> Iterator[Metric]:
-    latency = HistogramMetricFamily(
-        "chatload_latency_seconds",
-        "Time from the first byte of a request to the last byte of its answer. A request without an answer counts in "
-        "+Inf, and in the sum with the time until it was given up",
-        labels=["operation"],
-    )
-    for operation, samples in sorted(books.latency.items()):
-        latency.add_metric([operation], *_buckets(samples, LATENCY_LE))
-    yield latency
+    unanswered = "A request without an answer counts in +Inf, and in the sum with the time until it was given up"
+    scheduled = "Time from the instant for which a request was scheduled to its answer, skipped polls included"
+    for name, what, by_operation in (
+        ("latency", "Time from the first byte of a request to the last byte of its answer", books.latency),
+        ("response_time", scheduled, books.response_time),
+    ):
+        family = HistogramMetricFamily(f"chatload_{name}_seconds", f"{what}. {unanswered}", labels=["operation"])
+        for operation, durations in sorted(by_operation.items()):
+            family.add_metric([operation], *_buckets(durations, LATENCY_LE))
+        yield family
     lateness, start_lateness = CensoredHistogram(books.lateness), CensoredHistogram(books.start_lateness)
     last = "The last silence of a dropped chat counts in +Inf, and in the sum with its lower bound"
     for name, what, samples, bounds in (

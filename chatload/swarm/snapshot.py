@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from chatload.features.report.summary import endings, measured, rates, totals
+from chatload.features.report.summary import endings, exposure, measured, rates, totals
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
+from chatload.run.lifetimes import chat_hours_text
 from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import DROPPED, UNSERVED, RunPhase, SessionState, Verdict
@@ -65,6 +66,7 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
             **endings(facts),
         },
         "rates": rates(facts, CONFIDENCE),
+        "exposure": exposure(facts, CONFIDENCE),
         "books": totals(books),
         **measured(books, snapshot.timeout_s, snapshot.processes),
     }
@@ -114,6 +116,11 @@ def _session_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, s
         entry = figures["rates"][name]
         area, share = "unserved" if name == UNSERVED else "drop rate", entry["rate"]
         yield area, name, "" if share is None else words.percent(share), _rate_note(entry)
+    hourly, hours = figures["exposure"]["dropped_per_chat_hour"], figures["exposure"]["chat_hours"]
+    if hourly["rate"] is not None:
+        chance = f"one-sided {100 * hourly['confidence']:g} % bounds if drops are independent"
+        note = f"{words.hourly_bounds(hourly)} ({chance}), in {chat_hours_text(hours)}"
+        yield "drop rate", "dropped per chat-hour", words.hourly(hourly["rate"]), note
     for name in ("started", "open"):
         yield "sessions", name, words.number(sessions[name]), ""
     for state, n in sessions["by_state"].items():

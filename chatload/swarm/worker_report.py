@@ -93,6 +93,8 @@ class ProcessFacts:
         record.ended_at += self._epoch
         if record.goodbye_at is not None:
             record.goodbye_at += self._epoch
+        if record.accepted_at is not None:
+            record.accepted_at += self._epoch
         self._ended.append(record)
         if timeline is not None and self._worst.admits(timeline):
             timeline.worker = self.worker
@@ -110,6 +112,7 @@ class ProcessFacts:
 
     def total(self) -> Books:
         """Return a copy of the counters."""
+        self.books.count_exposure(time.monotonic())
         return self.books.copy()
 
     def now(self) -> float:
@@ -120,6 +123,7 @@ class ProcessFacts:
         """Return what happened since the previous report."""
         ended, self._ended = self._ended, []
         timelines, self._timelines = self._timelines, []
+        self.books.count_exposure(time.monotonic())
         usage = self.usage[self.worker]
         return WorkerReport(
             [row(record) for record in ended],

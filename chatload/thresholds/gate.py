@@ -6,10 +6,12 @@ from typing import Any
 
 from chatload.chat.personas import REQUEST_TIMEOUT_S
 from chatload.errors import UsageError
-from chatload.run.settings import GATES, RunSettings
+from chatload.run.settings import GATES, STEADY, RunSettings
 from chatload.stats.rates import CONFIDENCE
-from chatload.thresholds.judgement import Judgement, hopeless, judge, overall
+from chatload.thresholds.abort import AbortMonitor
+from chatload.thresholds.judgement import Judgement, judge, overall
 from chatload.thresholds.metrics import Facts, Threshold, parse, parse_abort
+from chatload.thresholds.over_time import OverTime
 from chatload.vocabulary import RunResult, ThresholdResult
 
 #: A rate that a gate has to be about -> other subjects: a threshold about one of them covers this rate too.
@@ -26,16 +28,23 @@ class Gate:
 
     thresholds: judged once, at the end. abort_on: checked all the time; a run ends early once one of them is lost.
     confidence: of each judgement, 0 to 1. allow_inconclusive: inconclusive thresholds do not fail the run.
+    incident_size: the largest number of sessions that one incident takes, 1 or more: an assumption of rates of
+    sessions. part: of the run, as --judge names it.
     """
 
     thresholds: tuple[Threshold, ...] = ()
     abort_on: tuple[Threshold, ...] = ()
     confidence: float = CONFIDENCE
     allow_inconclusive: bool = False
+    incident_size: int = 1
+    part: str = STEADY
 
-    def judge(self, facts: Facts) -> list[Judgement]:
-        """Return a judgement for each threshold, in order; then those of `_not_covered`."""
-        own = [judge(threshold, facts, self.confidence) for threshold in self.thresholds]
+    def judge(self, facts: Facts, over_time: OverTime | None = None) -> list[Judgement]:
+        """Return a judgement for each threshold, in order; then those of `_not_covered`.
+
+        over_time: what the windows of the run say about the thresholds; None: there are none.
+        """
+        own = [judge(threshold, facts, self.confidence, self.incident_size, over_time) for threshold in self.thresholds]
         return own + self._not_covered(facts) if own else own
 
     def _not_covered(self, facts: Facts) -> list[Judgement]:
@@ -73,10 +82,9 @@ class Gate:
         undecided = not_covered or (worst == ThresholdResult.INCONCLUSIVE and not self.allow_inconclusive)
         return RunResult.INCONCLUSIVE if undecided else RunResult.PASSED
 
-    def abort(self, facts: Facts) -> str:
-        """Return why the run is hopeless; "" while it is not."""
-        whys = (hopeless(threshold, facts, 1 - self.confidence) for threshold in self.abort_on)
-        return next(filter(None, whys), "")
+    def abort_monitor(self, timeout_s: float | None) -> AbortMonitor:
+        """Return what watches `abort_on` during one run. timeout_s: its flex-disconnect-timeout (seconds)."""
+        return AbortMonitor(self.abort_on, 1 - self.confidence, timeout_s)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of a run that `gate_of` reads back."""
@@ -85,6 +93,8 @@ class Gate:
             "abort_on": tuple(str(threshold) for threshold in self.abort_on),
             "confidence": self.confidence,
             "allow_inconclusive": self.allow_inconclusive,
+            "judge": self.part,
+            "incident_size": self.incident_size,
         }
 
 
@@ -103,6 +113,7 @@ def standard_thresholds(long_poll_s: float = 0.0) -> tuple[str, ...]:
         f"RequestChat.latency.p99 < {REQUEST_TIMEOUT_S:g}s",
         "margin.p1 > 0s",
         "lateness.p99 < 500ms",
+        "incident.share < 10%",
     )
 
 
@@ -112,8 +123,10 @@ def make_gate(
     percent: float = 100 * CONFIDENCE,
     allow_inconclusive: bool = False,
     *,
+    incident_size: int = 1,
     named: str = "",
     long_poll_s: float = 0.0,
+    part: str = STEADY,
 ) -> Gate:
     """Return the gate that options describe (see Gate); raises UsageError for a wrong value.
 
@@ -122,16 +135,21 @@ def make_gate(
     """
     if not 50 <= percent < 100:
         raise UsageError(f"--confidence {percent:g} is not a percentage from 50 to under 100", "95 is usual")
+    if incident_size < 1:
+        raise UsageError(f"--incident-size {incident_size} is not a number of sessions", "write 1 or more")
     if named and named not in GATES:
         raise UsageError(f"--gate {named} is not a gate", f"there is {', '.join(GATES)}")
     own = tuple(parse(text) for text in thresholds)
-    metrics = {threshold.metric.name for threshold in own}
+    # A threshold `in every` does not take the place of one about the whole run.
+    metrics = {threshold.metric.name for threshold in own if threshold.every_s is None}
     standard = map(parse, standard_thresholds(long_poll_s) if named else ())
     return Gate(
         (*(threshold for threshold in standard if threshold.metric.name not in metrics), *own),
         tuple(parse_abort(text) for text in abort_on),
         percent / 100,
         allow_inconclusive,
+        incident_size,
+        part,
     )
 
 
@@ -142,13 +160,21 @@ def gate_of(run: RunSettings, named: str = "") -> Gate:
         run.abort_on,
         round(100 * run.confidence, 9),
         run.allow_inconclusive,
+        incident_size=run.incident_size,
         named=named,
         long_poll_s=run.long_poll or 0.0,
+        part=run.judge,
     )
 
 
 def regate(
-    run: RunSettings, thresholds: tuple[str, ...], percent: float | None, allow_inconclusive: bool, named: str = ""
+    run: RunSettings,
+    thresholds: tuple[str, ...],
+    percent: float | None,
+    allow_inconclusive: bool,
+    named: str = "",
+    incident_size: int | None = None,
+    part: str | None = None,
 ) -> Gate:
     """Return the gate in the settings of a run, with the given values in place of its own (see `make_gate`)."""
     gate_of(run)  # its own values have to be right too, because a run file may come from anybody
@@ -157,5 +183,7 @@ def regate(
         thresholds=thresholds if thresholds or named else run.thresholds,
         confidence=run.confidence if percent is None else percent / 100,
         allow_inconclusive=allow_inconclusive or run.allow_inconclusive,
+        judge=run.judge if part is None else part,
+        incident_size=incident_size or run.incident_size,
     )
     return gate_of(given, named)

@@ -6,37 +6,29 @@ samples are at or above 2 s, for every distribution (W. J. Conover, "Practical N
 3.2). Of a count that is known only within a range (unproven sessions; the histogram bucket of the limit) the end of the
 range that is less favourable to the claim is used.
 
-The bounds assume that samples are independent. If bursts of drops are found, sessions are not independent, and the
-judgement says so. Requests of one session, or of one bad minute, are seldom fully independent.
+Sessions come in clusters: an outage takes many of them at once. Their bounds have a design effect from the data, and an
+upper bound names the largest size of incidents for which it holds (`chatload.thresholds.dependence`). Percentiles are
+judged with the design effect of their requests, if the windows of the run are known (`chatload.thresholds.over_time`).
+Rates of requests assume that requests are independent.
 
-`hopeless` is a test that may be repeated any number of times during the run.
-Method: the one-sided mixture likelihood ratio. After k hits in n samples, with a prior uniform on (L, 1],
-
-    M = [ integral from L to 1 of p^k (1-p)^(n-k) dp / (1-L) ] / [ L^k (1-L)^(n-k) ]
-
-is a nonnegative supermartingale, starting at 1, for every true rate p <= L: for each q > L the factor of one
-more sample has the mean p q/L + (1-p)(1-q)/(1-L), which is 1 at p = L and grows with p. So by Ville's
-inequality (J. Ville, "Étude critique de la notion de collectif", 1939) M *ever* reaches 1/alpha with a
-probability of at most alpha. The mixture is H. Robbins' ("Statistical methods related to the law of the
-iterated logarithm", Annals of Mathematical Statistics 41, 1970); see S. R. Howard, A. Ramdas, J. McAuliffe
-and J. Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics 49 (2021).
-
-Sessions are counted in the order in which they *began*, and those still alive count as if they will meet the threshold.
-If only ended sessions were counted, every run would look bad early on, because dropped sessions end first. M grows with
-k, so this choice only makes it smaller. Sessions are assumed to be independent.
+A threshold `in every` asks about each cell of time by itself. All requests of the cell were measured, so its percentile
+or rate is a fact and has no confidence. It holds if it holds in each cell. A cell with so few samples that one alone
+would break the limit says nothing, and leaves the threshold inconclusive.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from scipy.special import betaincc, betaln
-
 from chatload.run.histogram import CensoredHistogram, Reading
-from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
-from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, Threshold
+from chatload.stats.clusters import INDEPENDENT, Design, largest_cluster
+from chatload.stats.rates import CONFIDENCE, POWERS, bound_text, lower, per_unit, sessions_needed, upper
+from chatload.thresholds import dependence
+from chatload.thresholds.exposure import judge_by_exposure
+from chatload.thresholds.metrics import INCIDENT, Facts, Metric, Share, Threshold, length_text
+from chatload.thresholds.over_time import CellCounts, OverTime, limit_of_samples
 from chatload.vocabulary import ThresholdResult
 
 
@@ -46,8 +38,11 @@ class Judgement:
 
     value: what was observed (a fraction, seconds or a count). beyond: `value` is only a bound: the true duration is
     longer, or the margin less, because answers never came. lower, upper: its one-sided bounds, each at the required
-    confidence; for a count the range that it may be in. samples: number of samples. needed: total number of samples
-    that would decide it; None if it is decided or no number would. why: one sentence.
+    confidence; for a count the range that it may be in. samples: number of samples. needed, needed_90: samples of a run
+    that would decide it with a probability of 80 % and of 90 %, at the seen rate; None if it is decided or no number
+    would. worth: how many independent samples they are worth; None if that is not known. incident_size: of a rate of
+    sessions that passes, the largest number of sessions that one incident may take, so that it still does. why: one
+    sentence.
     """
 
     threshold: Threshold
@@ -58,33 +53,71 @@ class Judgement:
     upper: float | None = None
     samples: int = 0
     needed: int | None = None
+    needed_90: int | None = None
+    worth: int | None = None
+    incident_size: int | None = None
     why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON. unit: "%": limit, value, bounds are fractions; "s": seconds; "": count."""
+        """Return plain values, fit for JSON.
+
+        unit: "%": limit, value and bounds are fractions; "/h": per chat-hour; "s": seconds; "": a count.
+        """
         metric = self.threshold.metric
         return {
             "expression": str(self.threshold),
             "metric": metric.name,
-            "unit": {"rate": "%", "duration": "s"}.get(metric.kind, ""),
+            "unit": {"rate": "%", "hourly rate": "/h", "duration": "s"}.get(metric.kind, ""),
             "limit": self.threshold.limit,
             **{name: value for name, value in vars(self).items() if name != "threshold"},
         }
 
 
 class Question(NamedTuple):
-    """A threshold as a question about a share: is it below the limit (or above it)?"""
+    """A threshold as a question about a share: is it below the limit (or above it)?
+
+    design: how far its samples are from independent. wanted: see `dependence.bounds`.
+    """
 
     share: Share
     limit: float
     wants_low: bool
+    design: Design = INDEPENDENT
+    wanted: bool = False
 
 
-def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) -> Judgement:
-    """Return the judgement of a threshold by the facts of a run. Without samples it never passes."""
+class Answer(NamedTuple):
+    """The answer to a question. needed, needed_90, incident_size: see `Judgement`. reason: a part of a sentence."""
+
+    result: ThresholdResult
+    reason: str
+    needed: int | None = None
+    needed_90: int | None = None
+    incident_size: int | None = None
+
+
+def judge(
+    threshold: Threshold,
+    facts: Facts,
+    confidence: float = CONFIDENCE,
+    incident_size: int = 1,
+    over_time: OverTime | None = None,
+) -> Judgement:
+    """Return the judgement of a threshold by the facts of a run. Without samples it never passes.
+
+    incident_size: the largest number of sessions that one incident takes: an assumption (see `dependence`).
+    over_time: what the windows of the run say about the threshold. Without it, requests count as independent, and a
+    threshold `in every` is not decided.
+    """
     metric = threshold.metric
+    if metric.of_incidents:
+        return _judge_incidents(threshold, facts, confidence)
     if metric.subject == "margin" and facts.timeout_s is None:
         return _open(threshold, "the run had no flex-disconnect-timeout, so no margin")
+    if threshold.every_s is not None:
+        return _judge_cells(threshold, facts, [] if over_time is None else over_time.cells.get(threshold, []))
+    if over_time is not None and metric.q is not None:
+        return _judge_in_part(threshold, facts, confidence, over_time)
     if metric.kind == "duration":
         samples = metric.samples(facts.books)
         if not samples.count:
@@ -92,40 +125,27 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
         if metric.q is None:
             return _judge_extreme(threshold, facts, samples)
         return _judge_percentile(threshold, facts, samples, confidence)
+    if metric.kind == "hourly rate" or metric.age_s is not None:
+        judged = judge_by_exposure(threshold, facts, confidence)
+        return Judgement(threshold, **judged._replace(why=judged.why + _bursts(metric, facts))._asdict())
     share = metric.share(facts)
     if metric.kind == "count":
         return _judge_count(threshold, share)
     if not share.n:
         return _open(threshold, f"no {_of(metric)} to judge by")
-    return _judge_rate(threshold, facts, confidence)
-
-
-def hopeless(threshold: Threshold, facts: Facts, alpha: float = 0.05) -> str | None:
-    """Return why a threshold (of `parse_abort`) is lost; None while it may still hold.
-
-    If a rate or percentile holds, it is called lost with a probability of at most alpha in the whole run, however often
-    it is tested. Only proven samples count against it. A count or an extreme is lost once it is exceeded.
-    """
-    metric = threshold.metric
-    if metric.subject == "margin" and facts.timeout_s is None:
-        return None
-    if metric.kind == "count" or (metric.kind == "duration" and metric.q is None):
-        return _exceeded(threshold, facts)
-    against, n, limit = _against(threshold, facts)
-    if not 0 < limit < 1 or log_evidence(against, n, limit) < -math.log(alpha):
-        return None
-    noun = {"session": "sessions begun", "refresh": "refreshes"}.get(metric.noun, "requests")
-    return (
-        f"{threshold} is lost: {against} of {n} {noun} speak against it; if it holds, this many do so "
-        f"in at most {percent(alpha)} of runs"
-    )
+    return _judge_rate(threshold, facts, confidence, incident_size)
 
 
 def overall(judgements: Iterable[Judgement]) -> ThresholdResult | None:
-    """Return the worst result: fail, then inconclusive, then pass; None if there are no judgements."""
-    results = {judgement.result for judgement in judgements}
+    """Return the worst result of judgements (see `overall_of`)."""
+    return overall_of(judgement.result for judgement in judgements)
+
+
+def overall_of(results: Iterable[ThresholdResult]) -> ThresholdResult | None:
+    """Return the worst result: fail, then inconclusive, then pass; None if there are none."""
+    found = set(results)
     worst: tuple[ThresholdResult, ...] = (ThresholdResult.FAIL, ThresholdResult.INCONCLUSIVE, ThresholdResult.PASS)
-    return next((result for result in worst if result in results), None)
+    return next((result for result in worst if result in found), None)
 
 
 def question(threshold: Threshold, facts: Facts) -> Question:
@@ -135,16 +155,12 @@ def question(threshold: Threshold, facts: Facts) -> Question:
         return Question(metric.share(facts), threshold.limit, threshold.wants_low)
     assert metric.q is not None
     samples = metric.samples(facts.books)
-    at, limit, wants_low = threshold.limit, round(1 - metric.q, 9), threshold.wants_low
-    if metric.subject == "margin":
-        assert facts.timeout_s is not None
-        # Less margin is more gap: margin.p1 > 5 s is gap.p99 < timeout - 5 s.
-        at, limit, wants_low = facts.timeout_s - at, metric.q, not wants_low
-    surely, at_most = samples.count_above(at)
+    limit, wants_low = _allowed(threshold)
+    surely, at_most = samples.count_above(limit_of_samples(threshold, facts.timeout_s))
     return Question(Share(surely, surely, at_most, samples.count), limit, wants_low)
 
 
-def _reading(metric: Metric, reading: Reading | None, facts: Facts) -> Reading | None:
+def reading_of(metric: Metric, reading: Reading | None, facts: Facts) -> Reading | None:
     """Return a reading of the metric's samples; for a margin, what the gap leaves of the timeout (at most, if over)."""
     if metric.subject != "margin" or reading is None:
         return reading
@@ -175,7 +191,7 @@ def _judge_count(threshold: Threshold, share: Share) -> Judgement:
 
 def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogram) -> Judgement:
     metric = threshold.metric
-    reading = _reading(metric, samples.maximum, facts)
+    reading = reading_of(metric, samples.maximum, facts)
     assert reading is not None
     value, beyond = reading
     least = metric.subject == "margin"
@@ -191,79 +207,258 @@ def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogra
     return Judgement(threshold, result, value, beyond, samples=samples.count, why=why)
 
 
-def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgement:
-    noun, asked = threshold.metric.noun, question(threshold, facts)
+def _judge_rate(threshold: Threshold, facts: Facts, confidence: float, incident_size: int) -> Judgement:
+    metric = threshold.metric
+    design, clustered = dependence.design_of(metric, facts, incident_size), dependence.comes_in_clusters(metric)
+    asked = question(threshold, facts)._replace(design=design, wanted=dependence.is_wanted(metric))
     share = asked.share
-    result, needed, reason = _settle(asked, confidence, "the rate", noun)
-    why = f"{share.counted} of {_plural(share.n, noun)}{_unproven(share)}; {reason}"
-    why += _dependence(threshold.metric, facts)
-    low, high = _bounds(share, confidence)
-    return Judgement(threshold, result, share.counted / share.n, False, low, high, share.n, needed, why)
+    answer = _settle(asked, confidence, "the rate", metric.noun, clustered)
+    worth = dependence.worth(share, design) if clustered else None
+    seen = f"{share.counted} of {_plural(share.n, metric.noun)}{_unproven(share)}"
+    if clustered and worth != share.n:
+        seen += f"; {_came(metric, facts)}the {_plural(share.n, 'session')} are worth {worth} independent ones"
+    low, high = _bounds(asked, confidence)
+    return Judgement(
+        threshold, answer.result, share.counted / share.n, False, low, high, share.n, answer.needed, answer.needed_90,
+        worth, answer.incident_size, f"{seen}; {answer.reason}{_censoring(metric, facts)}",
+    )  # fmt: skip
 
 
-def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHistogram, confidence: float) -> Judgement:
+def _came(metric: Metric, facts: Facts) -> str:
+    """Return how the drops came, as the beginning of a clause; "" for others."""
+    incidence = facts.incidence
+    if incidence is None or not incidence.bursts or not dependence.about_drops(metric):
+        return "they came unevenly over time: "
+    return f"{_plural(incidence.events, 'drop')} came in {_plural(incidence.incidents, 'incident')}: "
+
+
+def _judge_incidents(threshold: Threshold, facts: Facts, confidence: float) -> Judgement:
+    incidence, known = facts.incidence, facts.known
+    if not known:
+        return _open(threshold, "no session to judge by")
+    if incidence is None and facts.books.fates.dropped.most:
+        return _open(threshold, "it is not known when the drops came")
+    if threshold.metric.subject == INCIDENT:
+        worst = None if incidence is None else incidence.worst
+        dropped = 0 if worst is None else worst.count
+        then = known if facts.worst_open is None else max(facts.worst_open, dropped)
+        value = min(1.0, dropped / then) if then else 1.0
+        result = ThresholdResult.PASS if threshold.holds(value) else ThresholdResult.FAIL
+        said = (
+            f"the largest burst dropped {dropped} of {then} {'sessions' if facts.worst_open is None else 'open chats'}"
+        )
+        seen = said if worst else "no drops came in a burst"
+        return Judgement(threshold, result, value, samples=known, why=f"{seen}; it says nothing of those not seen")
+    if incidence is None or incidence.length_s <= 0:
+        return _open(threshold, "the run has no length")
+    hours = incidence.length_s / 3600
+    low, high = per_unit(incidence.incidents, hours, 2 * confidence - 1)
+    result, settles = ThresholdResult.INCONCLUSIVE, ""
+    if high < threshold.limit or low > threshold.limit:
+        result = ThresholdResult.PASS if (high < threshold.limit) == threshold.wants_low else ThresholdResult.FAIL
+    else:
+        # Each second is a trial: a binomial count with so small a rate is a Poisson count.
+        seconds = max(incidence.length_s, incidence.incidents)
+        needed = sessions_needed(incidence.incidents, seconds, threshold.limit / 3600, confidence)
+        settles = "" if needed is None else f": a run of {needed / 3600:.3g} h like this would probably settle it"
+    often = f"{float(f'{low:.3g}'):g} to {float(f'{high:.3g}'):g} an hour, each with {percent(confidence)} confidence"
+    why = f"{_plural(incidence.incidents, 'incident')} in {hours:.3g} h; {often}{settles}"
+    value = incidence.incidents / hours
+    return Judgement(threshold, result, value, False, low, high, known, why=why)
+
+
+def _judge_in_part(threshold: Threshold, facts: Facts, confidence: float, over_time: OverTime) -> Judgement:
+    """Return the judgement of a percentile on its part of the run."""
+    metric, part = threshold.metric, over_time.part_of(threshold.metric)
+    whole, counts = metric.samples(facts.books), over_time.counts.get(threshold)
+    if not whole.count:
+        return _open(threshold, f"no {_of(metric)} was measured")
+    samples = whole if part is None else metric.samples(over_time.books)
+    if not samples.count:
+        return _open(threshold, f"no {_of(metric)} was measured in the part of the run that is judged")
+    judged = facts if part is None else replace(facts, books=over_time.books)
+    effect = None if counts is None else counts.design_effect(confidence, part)
+    judgement = _judge_percentile(threshold, judged, samples, confidence, effect, over_time=True)
+    if part is None or part.given or judgement.result != ThresholdResult.PASS:
+        return judgement
+    # A bad run must not pass because its bad time is left out. A user who names the part has decided so.
+    seen = reading_of(metric, whole.quantile(metric.sample_q), facts)
+    if seen is not None and threshold.holds(seen.seconds):
+        return judgement
+    why = (
+        f"{judgement.why}; in the whole run it does not hold, so this is no pass: --judge FROM-TO leaves the start out"
+    )
+    return replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why)
+
+
+def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]) -> Judgement:
+    """Return the judgement of a threshold `in every`, from its cells in order of time."""
+    metric = threshold.metric
+    assert threshold.every_s is not None
+    length = length_text(threshold.every_s)
+    if not cells:
+        return _open(threshold, f"the run has no windows of {length} with a {_of(metric)}")
+    limit, wants_low = _allowed(threshold)
+    # Fewer samples than this: one of them alone would be more than the share that is allowed.
+    edge = min(limit, 1 - limit)
+    least = math.ceil(round(1 / edge, 9)) if edge > 0 else 1
+    counted = [cell for cell in cells if cell.share.n >= least]
+    few = len(cells) - len(counted)
+    lacking = f"{few} of {_plural(len(cells), 'window')} of {length} have fewer than {_plural(least, _of(metric))}"
+    if not counted:
+        return _open(threshold, lacking)
+    ranges = [(cell.share.least / cell.share.n, cell.share.most / cell.share.n) for cell in counted]
+    if wants_low:
+        place = max(range(len(ranges)), key=ranges.__getitem__)
+        lost, held = any(low > limit for low, _ in ranges), all(high < limit for _, high in ranges)
+    else:
+        place = min(range(len(ranges)), key=lambda i: ranges[i][::-1])
+        lost, held = any(high < limit for _, high in ranges), all(low > limit for low, _ in ranges)
+    worst, result = counted[place], ThresholdResult.INCONCLUSIVE
+    if lost:
+        result = ThresholdResult.FAIL
+    elif held and not few:
+        result = ThresholdResult.PASS
+    share, reading = worst.share, reading_of(metric, worst.value, facts)
+    count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
+    that = f" {_beyond(threshold)}" if metric.kind == "duration" else ""
+    why = (
+        f"the worst of {_plural(len(counted), 'window')} of {length} began {worst.at_s:.0f} s into the run: "
+        f"{count} of {_plural(share.n, metric.noun)}{that} ({percent(round(share.counted / share.n, 4))})"
+    )
+    value, beyond = (share.counted / share.n, False) if reading is None else reading
+    samples = sum(cell.share.n for cell in cells)
+    return Judgement(threshold, result, value, beyond, samples=samples, why=f"{why}; {lacking}" if few else why)
+
+
+def _allowed(threshold: Threshold) -> tuple[float, bool]:
+    """Return the limit of the share that a rate or percentile is a question about, and whether it must be below it."""
+    metric = threshold.metric
+    if metric.q is None:
+        return threshold.limit, threshold.wants_low
+    if metric.subject == "margin":
+        # Less margin is more gap: margin.p1 > 5 s is gap.p99 < timeout - 5 s.
+        return metric.q, not threshold.wants_low
+    return round(1 - metric.q, 9), threshold.wants_low
+
+
+def _beyond(threshold: Threshold) -> str:
+    at = _seconds(threshold.limit)
+    return f"with {at} or less left" if threshold.metric.subject == "margin" else f"at or above {at}"
+
+
+def _judge_percentile(
+    threshold: Threshold,
+    facts: Facts,
+    samples: CensoredHistogram,
+    confidence: float,
+    design_effect: float | None = None,
+    over_time: bool = False,
+) -> Judgement:
+    """Return the judgement of a percentile.
+
+    design_effect: of its samples; None: they count as independent. over_time: their dependence was to be measured.
+    """
     metric, asked = threshold.metric, question(threshold, facts)
     share, margin = asked.share, metric.subject == "margin"
-    result, needed, reason = _settle(asked, confidence, "their share", metric.noun)
-    assert metric.q is not None
-    q = 1 - metric.q if margin else metric.q
-    reading = _reading(metric, samples.quantile(q), facts)
+    worth = None
+    if design_effect is not None:
+        asked = asked._replace(design=Design(design_effect, design_effect))
+        worth = dependence.worth(share, asked.design)
+    answer = _settle(asked, confidence, "their share", metric.noun)
+    q = metric.sample_q
+    reading = reading_of(metric, samples.quantile(q), facts)
     assert reading is not None
-    low, high = _quantile_bounds(samples, q, confidence)
+    low, high = _quantile_bounds(samples, q, confidence, worth)
     if margin:
         assert facts.timeout_s is not None
         timeout_s = facts.timeout_s
         high, low = (None if bound is None else timeout_s - bound for bound in (low, high))
     count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
-    at = _seconds(threshold.limit)
-    that = f"with {at} or less left" if margin else f"at or above {at}"
     # Of some samples only a bound is known.
-    which = "without an answer" if metric.subject == "latency" else "the last silence of a chat"
+    which = "without an answer" if metric.is_speed else "the last silence of a chat"
     censored = f" ({samples.censored.count} {which})" if samples.censored.count else ""
-    why = f"{count} of {_plural(share.n, metric.noun)} {that}{censored}; {reason}"
-    return Judgement(threshold, result, reading.seconds, reading.over, low, high, share.n, needed, why)
+    why, reason = f"{count} of {_plural(share.n, metric.noun)} {_beyond(threshold)}{censored}", answer.reason
+    if worth is not None and worth < share.n:
+        why += f", worth {worth} independent ones"
+    elif worth is None and over_time:
+        reason += "; this assumes independent requests: the time judged is too short to show how they depend"
+    return Judgement(
+        threshold, answer.result, reading.seconds, reading.over, low, high, share.n, answer.needed, answer.needed_90,
+        worth, why=f"{why}; {reason}",
+    )  # fmt: skip
 
 
-def _bounds(share: Share, confidence: float) -> tuple[float, float]:
-    return lower(share.least, share.n, confidence), upper(share.most, share.n, confidence)
+def _bounds(asked: Question, confidence: float) -> tuple[float, float]:
+    return dependence.bounds(asked.share, asked.design, confidence, asked.wanted)
 
 
-def _settle(asked: Question, confidence: float, what: str, noun: str) -> tuple[ThresholdResult, int | None, str]:
-    """Return the result, the number of samples that would decide it if it is inconclusive, and the reason."""
-    share, limit, wants_low = asked
-    low, high = _bounds(share, confidence)
+def _settle(asked: Question, confidence: float, what: str, noun: str, clustered: bool = False) -> Answer:
+    """Return the answer to a question. clustered: whether its upper bound depends on the size of incidents."""
+    share, limit, wants_low = asked.share, asked.limit, asked.wants_low
+    low, high = _bounds(asked, confidence)
     sure, at = f"with {percent(confidence)} confidence", percent(limit)
     at_least, at_most = bound_text(low, up=False), bound_text(high, up=True)
     below, above = ThresholdResult.PASS, ThresholdResult.FAIL
     if not wants_low:
         below, above = above, below
+    # The assumption about incidents is in the upper bound of their share: of sessions that ended well, the lower bound.
     if high < limit:
-        return below, None, f"{what} is below {at} {sure} (at most {at_most})"
+        size = _largest_incident(asked, confidence) if clustered and wants_low and not asked.wanted else None
+        return Answer(below, f"{what} is below {at} {sure} (at most {at_most}){_holds_for(size)}", incident_size=size)
     if low > limit:
-        return above, None, f"{what} is above {at} {sure} (at least {at_least})"
+        size = _largest_incident(asked, confidence) if clustered and not wants_low and asked.wanted else None
+        return Answer(above, f"{what} is above {at} {sure} (at least {at_least}){_holds_for(size)}", incident_size=size)
     if not share.least:
         known = f"{what} is below {at_most} {sure}, not below {at}"
     elif share.most == share.n:
         known = f"{what} is above {at_least} {sure}, not above {at}"
     else:
         known = f"{what} is above {at_least} and below {at_most}, each {sure}, and {at} lies between"
-    needed = sessions_needed(share.least, share.n, limit, confidence, share.most)
-    if needed is None:
-        settles = f"not even a billion {_plurals(noun)} like these"
+    needed, likely = (_needed(asked, confidence, power) for power in POWERS)
+    if needed is None or likely is None:
+        settles = f"not even a billion {_plurals(noun)} like these would settle it"
+    elif needed == likely:
+        settles = f"{_plural(needed, noun)} {'at this rate' if share.most else 'without one'} would settle it"
     else:
-        settles = f"{_plural(needed, noun)} {'like these' if share.most else 'without one'}"
-    return ThresholdResult.INCONCLUSIVE, needed, f"{known}: {settles} would settle it"
+        settles = f"a run of {_plural(needed, noun)} at this rate would settle it with a probability of "
+        settles += f"{percent(POWERS[0])}, one of {likely} with {percent(POWERS[1])}"
+    return Answer(ThresholdResult.INCONCLUSIVE, f"{known}: {settles}", needed, likely)
 
 
-def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) -> tuple[float | None, float | None]:
+def _needed(asked: Question, confidence: float, power: float) -> int | None:
+    """Return the samples of a run that would decide a question with this probability: of clusters, so many more."""
+    share, design = asked.share, asked.design
+    events = (share.n - share.least, share.n - share.most) if asked.wanted else (share.most, share.least)
+    needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most, power)
+    each = design.effect if events[0] else design.largest
+    return None if needed is None else math.ceil(needed * each)
+
+
+def _largest_incident(asked: Question, confidence: float) -> int:
+    """Return the largest number of sessions that an incident may take, so that the upper bound stays on its side."""
+    share, wanted = asked.share, asked.wanted
+    events, limit = (share.n - share.least, 1 - asked.limit) if wanted else (share.most, asked.limit)
+    return largest_cluster(events, share.n, limit, asked.design, confidence)
+
+
+def _holds_for(size: int | None) -> str:
+    return "" if size is None else f" if no incident takes more than {_plural(size, 'session')}"
+
+
+def _quantile_bounds(
+    samples: CensoredHistogram, q: float, confidence: float, worth: int | None = None
+) -> tuple[float | None, float | None]:
     """Return one-sided bounds (seconds) of the q-quantile, by order statistics; None if there are too few samples.
 
-    With at most k samples at or above a value, and upper(k) below 1 - q, the quantile is below that value.
+    With at most k samples at or above a value, and upper(k) below 1 - q, the quantile is below that value. worth: see
+    `_bounds`.
     """
     n, tail = samples.count, 1 - q
+    of = n if worth is None else worth
     # How many of the greatest samples may lie at or above the quantile, and how many must.
-    allowed = bisect_left(range(n + 1), True, key=lambda k: upper(k, n, confidence) >= tail)
-    too_few = bisect_left(range(n + 1), True, key=lambda k: lower(k, n, confidence) > tail)
+    allowed = bisect_left(range(n + 1), True, key=lambda k: upper(min(k * of / n, of), of, confidence) >= tail)
+    too_few = bisect_left(range(n + 1), True, key=lambda k: lower(min(k * of / n, of), of, confidence) > tail)
     least = samples.bracket(n - too_few)[0] if too_few <= n else None
     most = samples.bracket(n - allowed)[1] if allowed else math.inf
     return least, None if most == math.inf else most
@@ -275,57 +470,23 @@ def _unproven(share: Share) -> str:
     return f" ({share.counted - share.least} of them unproven)" if share.counted > share.least else ""
 
 
-def _dependence(metric: Metric, facts: Facts) -> str:
-    """Return the warning that sessions were not independent; "" if there is none."""
+def _bursts(metric: Metric, facts: Facts) -> str:
+    """Return the warning that sessions were not independent, for rates without a design effect; "" if there is none."""
     incidence = facts.incidence
-    if not metric.of_sessions or metric.subject in OF_ALL or incidence is None or not incidence.bursts:
+    if incidence is None or not incidence.bursts or not dependence.about_drops(metric):
         return ""
-    hourly = incidence.incidents_per_hour()
-    often = f" ({float(f'{hourly[0]:.2g}'):g} to {float(f'{hourly[1]:.2g}'):g} an hour)" if hourly else ""
-    incidents = _plural(incidence.incidents, "incident")
+    came = f"{_plural(incidence.events, 'drop')} came in {_plural(incidence.incidents, 'incident')}"
+    return f"; this assumes independent sessions, which these were not: {came}"
+
+
+def _censoring(metric: Metric, facts: Facts) -> str:
+    """Return the warning that chats were cut off before the event could happen; "" if there is none."""
+    if not metric.per_chat_hour or not facts.is_censored:
+        return ""
     return (
-        f"; this assumes independent sessions, which these were not: {_plural(incidence.events, 'drop')} "
-        f"came in {incidents}{often}"
+        f"; {percent(round(facts.cut_off_share, 3))} of the chats were still open at the end, so the rate of "
+        f"whole chats is higher: {metric.per_chat_hour} allows for that"
     )
-
-
-def log_evidence(k: int, n: int, limit: float) -> float:
-    """Return the natural logarithm of M: the evidence of k hits in n samples that a rate is above 0 < limit < 1."""
-    above = float(betaincc(k + 1, n - k + 1, limit))
-    if above <= 0:
-        # It underflows only if there are so few hits that the evidence is for the threshold.
-        return -math.inf
-    mixture = float(betaln(k + 1, n - k + 1)) + math.log(above) - math.log1p(-limit)
-    return mixture - k * math.log(limit) - (n - k) * math.log1p(-limit)
-
-
-def _exceeded(threshold: Threshold, facts: Facts) -> str | None:
-    """Return why a count or an extreme is lost. Counts and maxima only rise, minima only fall: this is final."""
-    metric = threshold.metric
-    if metric.kind == "count":
-        value: float = metric.share(facts).counted
-        seen = f"{value:g}"
-    else:
-        reading = _reading(metric, metric.samples(facts.books).maximum, facts)
-        if reading is None:
-            return None
-        # If only a bound is known and it exceeds the limit, the true value does too.
-        value = reading.seconds
-        seen = f"{value:.4g} s"
-    return f"{threshold} is lost: {metric.name} is {seen}" if threshold.is_lost(value) else None
-
-
-def _against(threshold: Threshold, facts: Facts) -> tuple[int, int, float]:
-    """Return the number of samples against a threshold, the number of all samples, and the share that it allows."""
-    share, limit, wants_low = question(threshold, facts)
-    n = share.n
-    if threshold.metric.of_sessions:
-        fates = facts.books.fates
-        # Sessions that have not ended count as if they will meet the threshold. Sessions that were never accepted are
-        # left out of shares of the accepted ones.
-        apart = 0 if threshold.metric.subject in OF_ALL else fates.never_accepted.most
-        n = max(n, facts.books.started - apart)
-    return (share.least, n, limit) if wants_low else (max(share.n - share.most, 0), n, 1 - limit)
 
 
 def _of(metric: Metric) -> str:

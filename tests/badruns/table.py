@@ -66,6 +66,12 @@ def dead_later(outcome: str) -> dict[str, Any]:
             "four_words": (MAY, outcome)}  # fmt: skip
 
 
+def outage() -> dict[str, Any]:
+    """What is right where one outage ends: it is one incident, and says little about the rates of sessions."""
+    return {"codes": FAILED, "words": (MAY, UNSUCCESSFUL, "connection"), "four_codes": EITHER,
+            "four_words": (MAY, "connection")}  # fmt: skip
+
+
 def unread(*outcomes: str) -> dict[str, Any]:
     """What is right where chats are opened, and no refresh succeeds; outcomes: of the refreshes."""
     return {"codes": FAILED, "words": (UNSUCCESSFUL, *outcomes), "four_codes": UNDECIDED,
@@ -302,7 +308,7 @@ DROPS = [
         script=LONGER),
     Row("outage", "no connection works for longer than the timeout", "every connection is closed for 2.6 s",
         proxied(lambda call: (Call.close if 1.5 <= call.proxy.age_s < 4.1 else Call.answer)(call)),
-        **dead_later("connection"),
+        **outage(),
         script=LONGER, options=("-u", "40", "--chats", "80")),
     Row("ends early", "the server ends chats early", "5 % of GetMessages end their chat",
         simulator(faults=fault("early_end", "GetMessages", chance=0.05)),

@@ -34,6 +34,7 @@ from chatload.protocol.toml_file import load_toml
 from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
+from chatload.run.lifetimes import Lifetimes
 from chatload.run.schema import BooksCell, MemoryCell, TimelineCell
 from chatload.simulator.command import _take_file
 from chatload.simulator.model.faults import FaultPlan
@@ -231,7 +232,9 @@ def threshold(text: str) -> None:
         books = Books()
         books.started = 3
         books.verdicts.update(completed=2, dropped_late=1)
-        judge(made, Facts(books, 45.0), 0.95)
+        books.exposure_s = 900.0
+        lifetimes = Lifetimes.of([(400.0, 401.0, "completed")] * 2 + [(100.0, 150.0, "dropped_late")])
+        judge(made, Facts(books, 45.0, 0, None, lifetimes), 0.95)
 
 
 def in_ledger(path: Path) -> None:
@@ -379,6 +382,8 @@ DISTRIBUTIONS = st.tuples(SHAPES, EXTREMES, EXTREMES).map(
 THRESHOLDS = (
     b"dropped_late.rate < 0.1%",
     b"GetMessages.latency.p99 < 300ms",
+    b"dropped.by_age(8m) < 0.1%",
+    b"dropped.per_chat_hour < 0.2",
     b"failed.count == 0",
     b"lateness.max <= 1 s",
 )

@@ -38,7 +38,8 @@ def test_a_small_limit_is_found_to_the_unit(tmp_path):
             host, tmp_path / "run", "--flex-disconnect-timeout", "3", "--refresh-interval", "1", *FACTS,
             "--chat-length", "600", "--start-sessions", "48", "--step-hold", "1", "--step-bound", "20",
         )  # fmt: skip
-    assert (found["kind"], found["held"], found["not_held"], found["claim"]) == ("limit", 37, 38, True), run.stdout
+    assert (found["kind"], found["held"], found["failed"], found["claim"]) == ("limit", 37, 38, True), run.stdout
+    assert (found["capacity"]["lower"], found["capacity"]["upper"]) == (37, 37)
     assert run.returncode == 0
     assert "The server's limit is 37 sessions" in run.stdout
     assert found["steps"][-1]["purpose"] == "confirm"
@@ -71,7 +72,7 @@ def test_a_load_does_not_pass_because_its_latency_shares_a_bucket_with_the_limit
         reasons.append(found["why"])
     if reasons:
         pytest.skip(f"the generator was at fault: {reasons[0]}")
-    assert (found["kind"], found["held"], found["not_held"], found["claim"]) == ("knee", 0, 1, False), run.stdout
+    assert (found["kind"], found["held"], found["failed"], found["claim"]) == ("knee", 0, 1, False), run.stdout
     assert run.returncode == 4
     assert "No claim about the server: not even 1 could be held; no load was held" in " ".join(run.stdout.split())
     judged = found["steps"][-1]["judgements"][0]
@@ -115,7 +116,8 @@ def test_the_knee_of_a_server_that_slows_down(tmp_path):
             "--threshold", "GetMessages.latency.p95 < 500ms; dropped.count == 0; refused.count == 0", timeout=1200,
         )  # fmt: skip
     assert found["kind"] == "knee" and found["claim"], run.stdout
-    assert 90 <= found["held"] <= 110
+    capacity = found["capacity"]
+    assert 85 <= capacity["lower"] < capacity["upper"] <= 115
 
 
 @in_full

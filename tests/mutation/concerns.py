@@ -12,7 +12,7 @@ from pathlib import Path
 CORE = (
     "chatload/protocol", "chatload/chat", "chatload/run", "chatload/stats", "chatload/thresholds",
     "chatload/features/compare", "chatload/features/capacity", "chatload/features/plan", "chatload/features/reconcile",
-    "chatload/features/tune",
+    "chatload/features/tune", "chatload/features/combine",
 )  # fmt: skip
 #: What a feature shows and starts is not measured.
 NOT_CORE = ("command", "interval_sweep", "load", "view")
@@ -42,7 +42,10 @@ _STORE = (
     "unit/test_store", "unit/test_export", "unit/test_windows_timelines", "unit/test_retention",
     "unit/test_hostile_files", "unit/test_handover",
 )  # fmt: skip
-_JUDGING = ("unit/test_thresholds", "unit/test_threshold_grammar", "unit/test_sequential", "unit/test_summary")
+_JUDGING = (
+    "unit/test_thresholds", "unit/test_threshold_grammar", "unit/test_sequential", "unit/test_summary",
+    "unit/test_dependence",
+)  # fmt: skip
 #: Test files that concern a module beside those that import it, by patterns of module names.
 BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("chat/*", "run/*"), _ENGINE),
@@ -52,10 +55,10 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("protocol/*",), _PROTOCOL),
     (("protocol/toml_file",), _TOML),
     (("run/*",), _STORE),
-    (("features/capacity/*", "stats/usl"), ("unit/test_capacity", "unit/test_capacity_report")),
+    (("features/capacity/*", "stats/usl", "stats/response"), ("unit/test_capacity", "unit/test_capacity_report")),
     (("features/plan/*",), ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing")),
     (("features/compare/compute", "run/settings"), ("unit/test_compare_command",)),
-    (("thresholds/*", "stats/rates"), _JUDGING),
+    (("thresholds/*", "stats/rates", "stats/clusters", "features/combine/*"), _JUDGING),
     (("features/compare/compute", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),
     (("run/reader",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),

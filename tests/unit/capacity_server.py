@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-from chatload.features.capacity.search import CapacitySearch, Look, Result, StepRules
+from chatload.features.capacity.search import CapacitySearch, Result
+from chatload.features.capacity.step import Look, StepRules
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 

@@ -55,4 +55,12 @@ def make_books(service: Service, random: np.random.Generator) -> Books:
 
 def make_runs(service: Service, count: int, random: np.random.Generator, side: str = "") -> list[RunFigures]:
     made = (measure(make_books(service, random), TIMEOUT_S) for _ in range(count))
-    return [RunFigures(f"{side}{i}", figures, TIMEOUT_S) for i, figures in enumerate(made)]
+    return [
+        RunFigures(f"{side}{i}", figures, TIMEOUT_S, started_at=alternating(side, i, count))
+        for i, figures in enumerate(made)
+    ]
+
+
+def alternating(side: str, i: int, count: int) -> float:
+    """Return the start of the i-th of `count` runs of a side ("n" for NEW), so that the sides alternate evenly."""
+    return (i + 0.5) / count + (0.001 if side == "n" else 0.0)

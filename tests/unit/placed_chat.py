@@ -86,8 +86,8 @@ class Placed:
         """What the record says beside its defaults; instants as seconds after T, rounded to microseconds."""
         usual, kept = SessionRecord(), {}
         for name, value in asdict(self.record).items():
-            if value == getattr(usual, name):
-                continue
+            if value == getattr(usual, name) or name in ("accepted_at", "alive_s"):
+                continue  # an accepted session has both: `check_books` compares them
             if name in ("started_at", "ended_at", "goodbye_at"):
                 value -= T
             kept[name] = round(value, 6) if isinstance(value, float) else value
@@ -169,7 +169,11 @@ def check_books(placed):
         assert _micro(latency.observed) == (len(known), sum(round(s * 1e6) for s in known))
         assert _micro(latency.censored) == (len(waited), sum(round(s * 1e6) for s in waited))
     if not record.chat_id:
+        assert (record.accepted_at, record.alive_s, books.exposure_s) == (None, None, 0.0)
         return
+    assert record.accepted_at == next(e.received_at for _, e in exchanges if e.reply.chat_id)
+    assert 0.0 <= record.alive_s <= record.ended_at - record.accepted_at
+    assert books.exposure_s == pytest.approx(record.alive_s)
     # What is asked after the end is not the chat's any more.
     ends = [e.reply.ended or (not e.reply.told and bool(e.reply.events)) for _, e in exchanges]
     alive = len(ends) if placed.session.settings.persona == "widget" or True not in ends else ends.index(True) + 1

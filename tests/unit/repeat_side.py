@@ -78,8 +78,8 @@ OWN = {
     ] + [["--arrival-profile", "PROFILE", "--arrival-compress", "24"]],
     "capacity": [
         *COMMON[:1], *COMMON[2:8], *CLOSED[:5],
-        ["--start-sessions", "3", "--step-hold", "11.5", "--step-bound", "99", "--resolution", "7",
-         "--threshold", "dropped.rate < 1%", "--max-sessions", "50"],
+        ["--start-sessions", "3", "--step-hold", "11.5", "--step-bound", "99", "--confirm-hold", "70",
+         "--resolution", "7", "--threshold", "dropped.rate < 1%", "--max-sessions", "50"],
     ],
     "interval_sweep": [*COMMON, ["--sweep", "0.5,0.123456789,1.25"], ["--sweep", "0.9", "--refresh-fraction", "0.4"]],
 }  # fmt: skip

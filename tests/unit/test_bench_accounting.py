@@ -89,7 +89,7 @@ while answered < 40:
     names = ("chat", "user", "key", "1", 2) if effect.operation == "RequestChat" else ()
     exchange = Exchange(now, now, now + 0.01, Reply(Outcome.FINE, *names))
     if effect.operation == "GetMessages":
-        again.book(0.01, 0.0, 5.0)
+        again.book(0.01, 0.0, 5.0, 0.01)
         answered += 1
     effect = steps.send(exchange)
 mine, its = books.to_dict(), again.books.to_dict()

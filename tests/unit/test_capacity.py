@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.features.capacity.search import MOST_STEPS, REPEATS, Look, StepRecord, Trouble, _Recovery
+from chatload.features.capacity.search import MOST_STEPS, REPEATS, _Recovery
+from chatload.features.capacity.step import Look, StepRecord, Trouble
 from chatload.features.capacity.view import step_facts
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.thresholds.metrics import parse
+from simulations import capacity as simulated
+from simulations.capacity import NO_DROP, NO_KNEE, NoisyServer, SearchWorld
 from tests.unit.capacity_server import RULES, Server, World, find
 
 #: Facts alone: decided by the smallest of loads.
@@ -29,37 +32,64 @@ def test_a_limit_that_refuses_chats_is_found_to_the_unit(limit: int, start: int,
     result, search = find(Server(limit=limit, churn=churn), replace(COUNTS, start=start), seed)
     assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", limit, limit + 1, True)
     assert result.trouble is not None and result.trouble.metric == "refused.count == 0"
-    assert len(search.steps) <= 2 * math.log2(max(limit, start)) + 8
+    assert result.capacity is not None and (result.capacity.lower, result.capacity.upper) == (limit, limit)
+    assert len(search.steps) <= 2 * math.log2(max(limit, start)) + 9
 
 
 @pytest.mark.parametrize("limit", [137, 20, 40, 41, 79])
 def test_a_limit_is_found_by_the_thresholds_that_stand_where_none_are_given(limit: int) -> None:
     result, search = find(Server(limit=limit))
-    assert (result.kind, result.held, result.not_held, result.confirmed) == ("limit", limit, limit + 1, True)
+    assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", limit, limit + 1, True)
     assert [str(threshold) for threshold in search.thresholds] == [
-        "refused.count == 0", "dropped.count == 0", "gave_up.count == 0", "GetMessages.unsuccessful.rate < 5%",
-        "GetMessages.latency.p95 < 100 ms",
+        "refused.count == 0", "GetMessages.unsuccessful.rate < 5%", "GetMessages.latency.p95 < 100 ms",
     ]  # fmt: skip
     failed = next(i for i, step in enumerate(search.steps) if step.outcome == "not held")
     after = {step.load for step in search.steps[failed:]}
     assert after <= {search.steps[failed].load, limit, limit + 1}, "no other load was tried than the plateau and above"
+    assert [step.purpose for step in search.steps[-2:]] == ["repeat", "confirm"]
 
 
 @settings(BUDGET, max_examples=12)
 @given(knee=st.integers(30, 500), seed=st.integers(0, 99))
-def test_a_knee_is_bracketed_within_a_tenth(knee: int, seed: int) -> None:
+def test_a_knee_is_found_within_a_tenth(knee: int, seed: int) -> None:
+    """How often the interval covers it, simulations/capacity.py says."""
     result, _ = find(Server(knee=knee), seed=seed)
-    assert result.kind == "knee" and result.confirmed and result.failed is not None
-    assert 0.9 * knee <= result.held <= 1.03 * knee
-    assert result.failed >= 0.97 * knee
+    assert result.kind == "knee" and result.confirmed and result.capacity is not None
+    assert 0.88 * knee <= result.held == result.capacity.lower <= 1.03 * knee
+    assert 0.97 * knee <= result.capacity.upper <= 1.1 * knee
     assert result.trouble is not None and result.trouble.metric.startswith("GetMessages.latency.p95")
 
 
 def test_drops_are_the_servers_knee_and_bracketed_by_the_resolution() -> None:
     result, _ = find(Server(breaks=300))
     assert (result.kind, result.confirmed) == ("knee", True)
-    assert result.trouble is not None and result.trouble.metric == "dropped.count == 0"
-    assert result.held <= 300 < (result.failed or 0) <= 300 * 1.06
+    assert result.trouble is not None and result.trouble.metric == "dropped.per_chat_hour < 0.2"
+    assert result.capacity is not None
+    assert result.held <= 300 <= result.capacity.upper <= 1.1 * result.held
+
+
+def test_drops_that_come_at_every_load_alike_are_no_knee() -> None:
+    """Without the check, a search for no drop ends where the first one happens to come."""
+    results = [SearchWorld(NO_KNEE, NO_DROP, seed).run() for seed in range(3)]
+    assert {result.kind for result in results} <= {"undecided", "generator"}
+    assert any(result.why.startswith("it is not shown that it drops more chats") for result in results)
+
+
+def test_drops_too_rare_to_be_proven_leave_a_load_held() -> None:
+    """0.05 drops per chat-hour are below the limit of 0.2; "no drop in a step" was broken by every one of them."""
+    world = SearchWorld(NoisyServer(200.0, drops_per_chat_hour=0.05), simulated.RULES, 1)
+    result = world.run()
+    assert result.kind == "knee" and result.trouble is not None
+    assert result.trouble.metric.startswith("GetMessages.latency.p95")
+
+
+def test_a_server_that_stalls_once_a_minute_keeps_its_knee() -> None:
+    """A step with a stall is not held at any load. At low loads, such a step ended the search before."""
+    world = SearchWorld(NoisyServer(300.0, stall_s=2.0), simulated.RULES, 5)
+    capacity = world.run().capacity
+    assert capacity is not None and capacity.lapses > 0.05
+    assert 260 < capacity.lower < capacity.upper < 340
+    assert any(step.outcome == "not held" and step.load < 250 for step in world.search.steps)
 
 
 @pytest.mark.parametrize(
@@ -119,21 +149,63 @@ def test_chats_that_left_without_a_confirmed_goodbye_are_waited_for() -> None:
     assert (result.kind, result.held, result.failed) == ("limit", 137, 138)
 
 
-def test_an_answer_that_is_not_held_again_is_lowered() -> None:
+def test_an_answer_that_is_not_held_again_is_no_claim_or_lowered() -> None:
     """A server that grows tired: what it held at first it does not hold later."""
     world = World(Server(breaks=200), RULES)
     second = world.second
 
     def tiring(wanted: int) -> None:
-        found = world.search
-        if found.not_held is not None and found.not_held - found.held <= 10:
+        if len(world.search.steps) >= 12:
             world.server = Server(breaks=120)
         second(wanted)
 
     world.second = tiring  # type: ignore[method-assign]
     result = world.run()
-    assert result.held <= 120 and result.confirmed
-    assert ("confirm", "not held") in [(step.purpose, step.outcome) for step in world.search.steps]
+    assert not result.is_claim or result.held <= 120
+    assert max(step.load for step in world.search.steps[:12] if step.is_held) > 150
+
+
+def test_a_load_that_is_not_confirmed_is_lowered() -> None:
+    """The last hold is longer than the steps, and sees what they do not: here, drops that come after 10 s."""
+    world = World(Server(breaks=200), RULES)
+    second, since = world.second, 0.0
+
+    def late(wanted: int) -> None:
+        nonlocal since
+        since = since if world.open > 150 else world.now
+        world.server = Server(breaks=150 if world.now - since > 10 else 200)
+        second(wanted)
+
+    world.second = late  # type: ignore[method-assign]
+    result = world.run()
+    confirmations = [step for step in world.search.steps if step.purpose == "confirm"]
+    assert not confirmations[0].is_held
+    assert not result.is_claim or result.held < confirmations[0].load
+
+
+def test_a_refusal_that_does_not_come_again_is_no_limit() -> None:
+    world = World(Server(limit=137), COUNTS)
+    second, refusals = world.second, iter([True])
+
+    def once(wanted: int) -> None:
+        # One chat of the third step is refused, and none after it.
+        limit = 30 if world.open >= 25 and next(refusals, False) else 137
+        world.server = Server(limit=limit)
+        second(wanted)
+
+    world.second = once  # type: ignore[method-assign]
+    result = world.run()
+    assert ("repeat", "held") in [(step.purpose, step.outcome) for step in world.search.steps]
+    assert (result.kind, result.held, result.failed) == ("limit", 137, 138)
+
+
+def test_a_search_with_little_time_confirms_what_it_knows_before_the_time_is_over() -> None:
+    wanted = replace(RULES, resolution=0.02, run_time_s=220.0)
+    world = World(Server(knee=300), wanted)
+    result = world.run()
+    assert result.capacity is not None and world.now <= 220.0
+    assert result.capacity.upper - result.capacity.lower > 0.02 * 300, "it is wider than wanted"
+    assert result.capacity.lower <= 320 and result.capacity.upper >= 280
 
 
 def test_too_few_samples_are_no_claim_and_no_load_is_called_held() -> None:
@@ -162,11 +234,6 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
     assert result.held == max(step.load for step in world.search.steps if step.outcome == "held")
 
 
-def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
-    result, _ = find(Server(limit=20, knee=20), replace(RULES, ceiling=21))
-    assert not result.is_claim and result.held < 20 and not result.confirmed
-
-
 def test_a_server_that_holds_nothing_is_said_to() -> None:
     result, _ = find(Server(limit=0), COUNTS)
     assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", 0, 1, False)
@@ -177,6 +244,7 @@ def test_a_server_that_holds_nothing_is_said_to() -> None:
 def test_a_knee_of_a_few_sessions_is_bracketed_to_the_unit(breaks: int) -> None:
     result, _ = find(Server(breaks=breaks), replace(RULES, start=1, thresholds=(parse("dropped.count == 0"),)))
     assert (result.kind, result.held, result.failed, result.confirmed) == ("knee", breaks, breaks + 1, True)
+    assert result.capacity is not None and result.capacity.upper == breaks + 1
 
 
 def test_a_recovery_is_over_when_one_refresh_interval_went_well() -> None:
@@ -215,8 +283,8 @@ def test_the_latency_allowed_is_three_times_that_of_the_first_step() -> None:
     world.server.mean_latency = lambda load: 0.5  # type: ignore[method-assign]
     world.run()
     (own,) = (t for t in world.search.thresholds if t.metric.subject == "latency")
-    first = world.search.steps[0].figures["latency_p95_s"]
-    assert own.limit == pytest.approx(3 * first, abs=0.0006) and own.limit > 1.4
+    first = [step.figures["latency_p95_s"] for step in world.search.steps[:2]]
+    assert own.limit == pytest.approx(3 * min(first), abs=0.0006) and own.limit > 1.4
 
 
 def test_instants_are_written_to_the_millisecond() -> None:
@@ -263,17 +331,16 @@ def test_whatever_the_world_the_search_ends_and_claims_nothing_false(
 ) -> None:  # fmt: skip
     server = Server(limit, knee, breaks, slow_from, 0.0, churn, stuck_at)
     result, search = find(server, replace(RULES, ceiling=ceiling), seed)
-    assert len(search.steps) <= MOST_STEPS + REPEATS
+    assert len(search.steps) <= MOST_STEPS + 2 * REPEATS
     can = min(
         n for n in (limit, knee and 1.03 * knee, breaks, ceiling, stuck_at and stuck_at + 5, 9999) if n is not None
     )
     # A first step that is past the knee makes its own latency the measure: start low.
     if knee is None or knee > 2 * RULES.start:
-        assert result.held <= can
-    if result.is_claim:
-        assert result.failed is not None
-        fails = [n + 1 for n in (limit, breaks) if n is not None] + [0.97 * knee for _ in (1,) if knee is not None]
-        assert fails and result.failed >= min(fails)
+        assert result.held <= 1.05 * can
+    if result.capacity is not None:
+        fails = [n for n in (limit, breaks) if n is not None] + [0.95 * knee for _ in (1,) if knee is not None]
+        assert fails and result.capacity.upper >= min(fails)
         assert result.kind != "limit" or result.held == limit
 
 
@@ -321,3 +388,10 @@ def test_a_recovery_rests_as_long_as_it_is_to_and_until_chats_that_are_left_behi
         made.books.outcomes["Disconnect"] = Counter({"0/true": confirmed})
         over = [made.look(100.0 + second) for second in range(1, 9)]
         assert over.index(True) + 1 == first
+
+
+def test_a_server_that_is_too_slow_for_one_session_is_said_to_be_after_two_tries() -> None:
+    rules = replace(RULES, start=1, hold_s=10.0, thresholds=(parse("GetMessages.latency.p50 < 1ms"),))
+    result, search = find(Server(), rules)
+    assert (result.kind, result.held, result.failed, result.is_claim) == ("knee", 0, 1, False)
+    assert result.why == "not even 1 could be held" and len(search.steps) <= 5

@@ -32,8 +32,13 @@ from tests.schemas import read_schema
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {
-    "limit": (Server(limit=137), RULES, 0, "The server's limit is 137 sessions: 137 sessions were held, twice, and at"),
-    "knee": (Server(knee=300), RULES, 0, "The server's knee is above 290 sessions: 290 sessions were held, twice, and"),
+    "limit": (
+        Server(limit=137),
+        RULES,
+        0,
+        "The server's limit is 137 sessions: so many were held, and at 138 it refused chats, twice",
+    ),
+    "knee": (Server(knee=300), RULES, 0, "The server's capacity is 2"),
     "generator": (
         Server(),
         replace(RULES, ceiling=60),
@@ -81,11 +86,11 @@ def test_instants_count_from_the_runs_beginning() -> None:
 
 def test_the_page_has_the_answer_and_the_words_of_an_unnamed_peak() -> None:
     facts = found("limit")
-    words = "no peak named: the run did not measure past it"
+    words = "too few saturated loads were measured for a fit"
     text = io.StringIO()
     render(capacity.capacity_document(facts), text)
     page = html(capacity.capacity_document(facts))
-    assert facts["usl"]["peak"] is None
+    assert facts["usl"] is None
     assert words in page and words in text.getvalue().replace("\n  ", " ")
     assert WORLDS["limit"][3].replace("'", "&#39;") in page
     assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
@@ -130,10 +135,13 @@ def planned(**options: str) -> SimpleNamespace:
 def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
     rules = rules_of(planned())  # type: ignore[arg-type]
     assert (rules.start, rules.ceiling, rules.hold_s, rules.bound_s) == (10, 1000, 12.0, 72.0)
-    assert (rules.interval_s, rules.timeout_s, rules.confirming_s, rules.confidence) == (4.0, 45.0, 49.0, 0.9)
+    assert (rules.interval_s, rules.timeout_s, rules.confirming_s, rules.confidence) == (4.0, 45.0, 139.0, 0.9)
+    assert rules.interval_confidence == pytest.approx(0.8) and rules.drop_limit is None
     assert [str(threshold) for threshold in rules.thresholds] == ["refused.rate < 1%"]
-    given = rules_of(planned(step_hold="2500ms", resolution="10%"))  # type: ignore[arg-type]
-    assert (given.hold_s, given.bound_s, given.resolution) == (2.5, 15.0, 0.1)
+    given = rules_of(planned(step_hold="2500ms", resolution="10%", confirm_hold="2m"))  # type: ignore[arg-type]
+    assert (given.hold_s, given.bound_s, given.resolution, given.confirming_s) == (2.5, 15.0, 0.1, 120.0)
+    # A drop shows only after one timeout.
+    assert rules_of(planned(confirm_hold="10s")).confirming_s == 49.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +158,12 @@ def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
 def test_rules_that_cannot_be_meant_are_refused(option: str, value: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         rules_of(planned(**{option: value}))  # type: ignore[arg-type]
+
+
+def test_a_confidence_that_makes_no_interval_is_refused() -> None:
+    plan = SimpleNamespace(**{**vars(planned()), "gate": make_gate([], percent=50.0)})
+    with pytest.raises(UsageError, match="--confidence 50 makes no interval of the capacity"):
+        rules_of(plan)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("sessions", "rate", "ceiling"), [(50, None, 50), (2000, None, 2000), (500, 30.0, 65)])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from chatload.features.capacity.search import Look, Step, StepRecord, StepRules, lateness_limit
+from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, lateness_limit
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.thresholds.metrics import Threshold, parse
@@ -81,7 +82,7 @@ def test_what_does_not_settle_is_judged_after_the_longest_time_allowed() -> None
 def test_the_figures_of_a_step_are_those_since_it_had_settled() -> None:
     chats = Chats()
     chats.books.verdicts.update({"refused": 5, "dropped_late": 7})  # before the step's look: no doing of its
-    chats.step = Step(RULES, (), 10, "double", chats._look())
+    chats.step = Step(replace(RULES, thresholds=NO_REFUSALS), (), 10, "double", chats._look())
     chats.second()
     for _ in range(2):
         chats.second(0.5, lateness_s=0.9, cpu_s=0.9)
@@ -187,7 +188,7 @@ def test_a_load_that_cannot_be_begun_is_the_generators_and_one_that_is_not_answe
 
 @pytest.mark.parametrize(
     ("hold_s", "timeout_s", "purpose", "lasts_s"),
-    [(2.0, 4.0, "double", 2), (7.0, 4.0, "double", 7), (2.0, 4.0, "confirm", 5), (7.0, 4.0, "confirm", 7)],
+    [(2.0, 4.0, "double", 2), (7.0, 4.0, "double", 7), (2.0, 4.0, "confirm", 13), (14.0, 4.0, "confirm", 14)],
 )
 def test_a_step_is_held_as_long_as_it_says_and_a_confirmation_until_a_drop_would_show(
     hold_s: float, timeout_s: float, purpose: str, lasts_s: int
@@ -304,3 +305,63 @@ def test_a_window_is_as_long_as_it_is_to_be_however_often_one_looks(every_s: flo
         chats.books.outcomes["GetMessages"]["0/false"] += 10
         chats.step.look(chats._look())
     assert len(chats.step._record.rates) == windows
+
+
+def test_drops_are_judged_by_the_chat_hours_of_the_step() -> None:
+    """1 drop in 10 chats for 7 s is more than 2.6 per chat-hour with 95 % confidence, in 1000 chats 0.026."""
+    for sessions, outcome in ((10, "not held"), (1000, "held")):
+        chats = Chats()
+        chats.open = sessions
+        chats.books.states["held"] = sessions
+        chats.step = Step(RULES, NO_REFUSALS, sessions, "trial", chats._look())
+        for _ in range(4):
+            chats.second()
+        chats.books.verdicts["dropped_late"] += 1
+        record = chats.over()
+        assert record.outcome == outcome
+        assert record.exposure.drops == 1
+        assert record.exposure.chat_hours == pytest.approx(sessions * record.ended / 3600)
+    assert chats.open == 1000 and record.trouble is None
+
+
+def test_many_drops_end_a_step_before_its_time() -> None:
+    chats = Chats()
+    chats.second()
+    chats.books.verdicts["dropped_late"] += 5
+    record = chats.second()
+    assert record is not None and record.trouble is not None
+    assert (record.outcome, record.trouble.metric, record.trouble.at_s) == (
+        "not held",
+        "dropped.per_chat_hour < 0.2",
+        2.0,
+    )
+    assert record.trouble.why.startswith("5 drops in 0.00556 chat-hours: more than ")
+
+
+def test_thresholds_of_the_user_replace_the_judgement_of_drops() -> None:
+    chats = Chats(rules=replace(RULES, thresholds=NO_REFUSALS))
+    chats.second()
+    chats.books.verdicts["dropped_late"] += 5
+    assert chats.over().outcome == "held"
+
+
+def test_drops_are_bounded_by_the_time_from_one_timeout_after_the_load_was_reached() -> None:
+    chats = Chats(rules=replace(RULES, hold_s=8.0))
+    record = chats.over()
+    # Reached in second 1, the timeout is 4 s, and it ends in second 11: 6 s of 10 sessions.
+    assert (record.reached, record.ended) == (1.0, 11.0)
+    assert record.proven.chat_hours == pytest.approx(60 / 3600)
+
+
+@pytest.mark.parametrize(("slow", "outcome"), [(5, "held"), (7, "not held")])
+def test_a_load_is_held_by_the_measured_value_where_confidence_would_leave_it_open(slow: int, outcome: str) -> None:
+    """Of 100 requests or more, 5 % may be slow: with 95 % confidence that is open from 2 to 9 of 100."""
+    chats = Chats((parse("GetMessages.latency.p95 < 100ms"),), replace(RULES, hold_s=12.0))
+    _settled(chats)
+    chats.second()
+    for _ in range(slow):
+        chats.books.latency["GetMessages"].observed.add(0.3)
+    record = chats.over()
+    assert (record.outcome, record.judgements[0].result) == (outcome, "inconclusive")
+    if record.trouble is not None:
+        assert record.trouble.why.startswith("it measured ")

@@ -183,7 +183,7 @@ def test_every_request_that_is_over_has_a_latency() -> None:
     books.request_ended("GetMessages", exchange(Outcome.CONNECTION, 1.5, 1.6, False))
     books.request_ended("GetMessages", exchange(Outcome.CONNECTION, None, 1.25, False, Detail.REFUSED))
     books.request_cut("GetMessages")
-    books.refresh_answered(0.4, 0.0, 3.0)
+    books.refresh_answered(0.4, 0.0, 3.0, 0.4)
     latency = books.latency["GetMessages"]
     assert latency.count == books.outcomes["GetMessages"].total() == 7
     assert latency.observed.count == 3 and latency.observed.total_us == 900_000

@@ -23,9 +23,11 @@ WORSE = Service(sessions=200, requests=2000, tail=1.6)
 SETTINGS = {"name": "mine", "flex_disconnect_timeout": 45.0, "users": 10, "chatload_version": "1"}
 
 
-def make_run(folder: Path, service: Service, seed: int, finish: bool = True, **settings: Any) -> Path:
+def make_run(
+    folder: Path, service: Service, seed: int, finish: bool = True, at: float = 1000.0, **settings: Any
+) -> Path:
     books = make_books(service, np.random.default_rng(seed))
-    with RunWriter.create(folder, RunSettings(**(SETTINGS | settings)), 1000.0 + seed) as writer:
+    with RunWriter.create(folder, RunSettings(**(SETTINGS | settings)), at) as writer:
         add_sessions(writer, [SessionRecord(f"c{i}", v) for i, v in enumerate(books.verdicts.elements())])
         put_books(writer, "w", books)
         if finish:
@@ -35,12 +37,14 @@ def make_run(folder: Path, service: Service, seed: int, finish: bool = True, **s
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """base, same and slow: five runs each, made on two equal services and one with a longer tail."""
+    """base, same and slow: five runs each, made alternately on two equal services and one with a longer tail. late: as
+    slow, after all others."""
     root = tmp_path_factory.mktemp("runs")
     for i in range(5):
-        make_run(root / f"base{i}", SERVICE, 100 + i)
-        make_run(root / f"same{i}", SERVICE, 200 + i)
-        make_run(root / f"slow{i}", WORSE, 300 + i, chatload_version="2")
+        make_run(root / f"base{i}", SERVICE, 100 + i, at=1000.0 + 10 * i)
+        make_run(root / f"same{i}", SERVICE, 200 + i, at=1003.0 + 10 * i)
+        make_run(root / f"slow{i}", WORSE, 300 + i, at=1005.0 + 10 * i, chatload_version="2")
+        make_run(root / f"late{i}", WORSE, 300 + i, at=1500.0 + 10 * i)
     make_run(root / "other", SERVICE, 30, flex_disconnect_timeout=30.0)
     make_run(root / "widget", SERVICE, 32, persona="widget")
     make_run(root / "strict", SERVICE, 33, persona="strict")
@@ -65,11 +69,67 @@ def five(name: str) -> list[str]:
     return [f"{name}{i}" for i in range(5)]
 
 
-def test_no_evidence_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+def test_undecided_is_0_and_says_what_is_still_possible(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(*five("base"), "--", *five("same")) == 0
     out = capsys.readouterr().out
-    assert out.startswith("no evidence of a difference that matters: 6 metrics, 5 runs against 5\n")
+    said = " ".join(out.split("\n\n")[0].split())
+    assert said.startswith("undecided: a change for the worse is neither shown nor excluded. Still possible: dropped ")
+    assert re.search(r"Still possible: .*dropped sessions \+\d\.\d\d pt", said)
     assert "Settings that differ" not in out
+    assert out.index("What these runs can find") < out.index("Judged")
+
+
+def test_equivalence_is_required_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = ("--tolerance", "60%", "--rate-tolerance", "10%", "--require-equivalence")
+    assert compare(*five("base"), "--", *five("same"), "--require-equivalence") == 4
+    assert compare(*five("base"), "--", *five("same"), *wide) == 0
+    assert (
+        "\nequivalent: 6 metrics within the tolerance at 95 % confidence, 5 runs against 5\n" in capsys.readouterr().out
+    )
+    assert compare(*five("base"), "--", *five("slow"), "--require-equivalence") == 1
+    assert compare(*five("slow"), "--", *five("base"), "--require-equivalence") == 4
+    assert compare("base0", "--", "same0", "--require-equivalence") == 4
+
+
+def test_runs_in_blocks_are_not_comparable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*five("base"), "--", *five("late")) == 4
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("not comparable: in the order of time the runs are BBBBBNNNNN (B = base, N = new), so a ")
+    assert "chatload compare --plan prints a schedule" in said and "What these runs can find" not in said
+    assert compare(*five("base"), "--", *five("late"), "--allow-blocked") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("worse: ") and "BLOCKED ORDER: in the order of time the runs are BBBBBNNNNN" in said
+    assert compare(*five("base"), "--", *five("late"), "--json") == 4
+    data = json.loads(capsys.readouterr().out)
+    assert (data["word"], data["order"]["is_balanced"], data["findable"]) == ("not comparable", False, [])
+
+
+def test_a_plan_prints_the_order_of_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--plan", "--runs", 5) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("5 runs per side, in pairs of one base and one new run, each pair in random order\n")
+    folders = re.findall(r"^ *(\d+)  (base|new) +--run-dir compare/(base|new)-(\d)$", out, re.M)
+    assert [int(number) for number, *_ in folders] == list(range(1, 11))
+    assert all({folders[at][1], folders[at + 1][1]} == {"base", "new"} for at in range(0, 10, 2))
+    command = "chatload compare compare/base-* -- compare/new-* \\\n  --tolerance 5% --rate-tolerance 0.1%"
+    assert f"\n{command}\n" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_a_plan_by_earlier_runs_says_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = ("--tolerance", "20%", "--rate-tolerance", "2%")
+    assert compare("--plan", *five("base"), *wide, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["runs_per_side"] == max(row["runs"] for row in data["findable"])
+    assert data["order"].count("B") == data["order"].count("N") == data["runs_per_side"]
+    assert data["earlier_runs"] == 5
+    assert compare(*five("base"), "--plan", *wide) == 0
+    out = capsys.readouterr().out
+    assert "What these runs can find, by the noise of 5 earlier runs" in out
+    assert "--require-equivalence" not in out
+    assert compare("--plan", "--runs", 5, "--require-equivalence") == 0
+    assert "--rate-tolerance 0.1% --require-equivalence\n" in capsys.readouterr().out
+    assert re.search(r"^dropped sessions +[\d.]+ pt +\+[\d.]+ pt +\+[\d.]+ pt +\d+ +\d+$", out, re.M)
 
 
 def test_worse_is_1_and_better_the_other_way_round_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +170,16 @@ def test_few_runs_claim_nothing(count: int, capsys: pytest.CaptureFixture[str]) 
         (["base0", "--", "same0", "--tolerance", "-1%"], "'-1%' is not a share"),
         (["base0", "--", "same0", "--tolerance", "5"], "'5' is not a share"),
         (["base0", "--", "same0", "--loud"], "No such option"),
+        (["base0", "--", "same0", "--runs", "5"], "--runs needs --plan"),
+        (["--plan"], "--plan needs --runs N, or at least 4 earlier runs of one system"),
+        (["--plan", "base0", "base0", "base1", "base2"], "to measure their noise; 3 given; give more, or none and"),
+        (["--plan", "base0", "--", "same0"], "--plan takes earlier runs of one system, without --"),
+        (["--plan", "--runs", "3"], "3 is not in the range 4<=x<=200"),
+        (["--plan", "base0", "base1", "base2", "other"], "the runs made different load (flex_disconnect_timeout"),
+        (
+            ["--plan", *(f"base{i}" for i in range(5)), "--rate-tolerance", "0.01%"],
+            "needs more than 200 runs a side; make longer runs, or give",
+        ),
         (["base0", "--", "same0", "--markdown", "no/such/folder.md"], "cannot be written"),
         (["base0", "--", "other"], "flex_disconnect_timeout: base 45; new 30"),
         (["strict", "--", "widget"], "the runs made different load (persona: base strict; new widget)"),
@@ -161,6 +231,10 @@ def test_json_has_the_words_and_what_they_rest_on(capsys: pytest.CaptureFixture[
     row = data["metrics"]["requests.GetMessages.latency_s.p99"]
     assert (data["word"], row["word"], row["change_is"]) == ("worse", "worse", "ratio_minus_1")
     assert row["p"] == pytest.approx(2 / 252)
+    assert row["matters_from"] == pytest.approx(0.05)
+    assert [item["metric"] for item in data["findable"]] == [
+        key for key, row in data["metrics"].items() if row["judged"]
+    ]
     assert 0.05 < row["interval"][0] < row["change"] < row["interval"][1]
 
 
@@ -169,7 +243,7 @@ def test_the_console_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     assert all(len(line) <= 80 and line == line.rstrip() for line in out.splitlines())
     assert "…" not in out and "\x1b" not in out
-    assert re.search(r"^dropped sessions .* no evidence$", out, re.M)
+    assert re.search(r"^dropped sessions .* undecided$", out, re.M)
 
 
 def test_markdown(tmp_path: Path) -> None:
@@ -209,3 +283,4 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare("--help") == 0
     out = capsys.readouterr().out
     assert "compare [OPTIONS] BASE... -- NEW..." in out and "reports/v1-* -- reports/v2-*" in out
+    assert "compare --plan reports/v1-*" in out

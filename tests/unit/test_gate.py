@@ -20,6 +20,7 @@ Change = Callable[[Books], None]
 METRICS = (
     *("unserved.rate", "dropped.rate", "failed.rate", "GetMessages.unsuccessful.rate"),
     *("GetMessages.latency.p99", "RequestChat.latency.p99", "margin.p1", "lateness.p99"),
+    "incident.share",
 )
 
 
@@ -216,19 +217,24 @@ def test_a_confidence_is_from_50_to_under_100(percent: float, allowed: bool) -> 
 def test_what_ends_a_run_early() -> None:
     gate = make_gate((), ["failed.count < 3", "refused.count < 3"], 99.0)
     books = healthy(9)
-    assert gate.abort(Facts(books, 45.0)) == ""
+    monitor = gate.abort_monitor(45.0)
+    assert monitor.why_lost(Facts(books, 45.0), 1.0) == ""
     many(3, lambda b: session(b, "refused", ""))(books)
-    assert gate.abort(Facts(books, 45.0)) == "refused.count < 3 is lost: refused.count is 3"
-    assert make_gate(()).abort(Facts(books, 45.0)) == ""
+    assert monitor.why_lost(Facts(books, 45.0), 2.0) == "refused.count < 3 is lost: refused.count is 3"
+    assert make_gate(()).abort_monitor(45.0).why_lost(Facts(books, 45.0), 1.0) == ""
 
 
 @pytest.mark.parametrize(
-    ("percent", "failed", "lost"), [(95.0, 6, False), (95.0, 7, True), (99.9, 8, False), (99.9, 9, True)]
+    ("percent", "failed", "lost"), [(95.0, 5, False), (95.0, 6, True), (99.9, 8, False), (99.9, 9, True)]
 )
 def test_a_rate_is_lost_by_the_gate_s_confidence(percent: float, failed: int, lost: bool) -> None:
+    monitor = make_gate((), ["failed.rate < 1%"], percent).abort_monitor(45.0)
     books = healthy(100)
-    many(failed, lambda b: session(b, "failed"))(books)
-    assert bool(make_gate((), ["failed.rate < 1%"], percent).abort(Facts(books, 45.0))) is lost
+    whys = []
+    for block in range(failed):
+        session(books, "failed")
+        whys.append(monitor.why_lost(Facts(books, 45.0), 45.0 * block))
+    assert bool(whys[-1]) is lost
 
 
 def test_an_undecided_threshold_passes_only_where_that_is_allowed() -> None:

@@ -1,6 +1,7 @@
 """What workers hand over, as Locust sends it, is at the master what they had."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import msgpack
@@ -144,6 +145,16 @@ def test_a_worker_that_falls_silent_is_named_once_with_its_open_sessions():
     assert registry.lost() == ["a"] and not registry.awaited(["a"])
     assert registry.receive("a", sent(facts, final=True), 300.0), "it had been silent"
     assert not registry.lost()
+
+
+def test_the_exposure_of_open_chats_is_in_each_report_and_in_the_live_counters():
+    registry, now = WorkerRegistry(), time.monotonic()
+    for name in "ab":
+        facts = ProcessFacts(name)
+        facts.books.session_accepted(now - 3600.0)
+        registry.receive(name, sent(facts), 0.0)
+        assert facts.total().exposure_s >= 3600.0
+    assert registry.total().exposure_s >= 7200.0
 
 
 def test_progress_is_a_session_that_ended_or_a_worker_that_did():

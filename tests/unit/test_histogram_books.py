@@ -101,8 +101,10 @@ def test_books_travel_and_merge():
     assert (total.started, total.blames["plan"], total.latency["GetMessages"].count) == (2, 2, 4)
 
 
-REFRESHES = st.lists(st.tuples(*[st.floats(0.0, 100.0)] * 3), max_size=30)
-LOOKS = st.sampled_from(["", "sent", "outcomes", "latency", "lateness", "gap", "copy", "to_dict", "merge", "since"])
+REFRESHES = st.lists(st.tuples(*[st.floats(0.0, 100.0)] * 4), max_size=30)
+LOOKS = st.sampled_from(
+    ["", "sent", "outcomes", "latency", "response_time", "lateness", "gap", "copy", "to_dict", "merge", "since"]
+)
 
 
 def _refreshed(books, numbers):
@@ -113,9 +115,10 @@ def _refreshed(books, numbers):
 
 def _counted(books, numbers):
     """The same, counted at once."""
-    latency, lateness, gap = numbers
+    latency, lateness, gap, response_time = numbers
     books.request_begun("GetMessages")
-    books.request_ended("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE)))
+    exchange = Exchange(-latency, -latency, 0.0, Reply(Outcome.FINE))  # so that differences are exact
+    books.request_ended("GetMessages", exchange, due=-response_time)
     books.lateness.add(lateness)
     books.gap.add(gap)
 
@@ -152,6 +155,6 @@ def test_what_is_kept_back_is_in_whatever_is_looked_at(parts):
 def test_so_much_is_kept_back_and_no_more():
     books = Books()
     for _ in range(5000):
-        _refreshed(books, (0.001, 0.0, 5.0))
+        _refreshed(books, (0.001, 0.0, 5.0, 0.001))
     assert len(books.lateness._fresh) < 1000
     assert books.sent == {"GetMessages": 5000} and books.lateness.count == books.gap.count == 5000

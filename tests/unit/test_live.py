@@ -55,6 +55,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
     books = ended(completed=3, dropped_late=2, cut_off=1)
     books.gap.add(44.0)
     books.lateness.add(0.002)
+    books.exposure_s = 7200.0
     with RunWriter.create(tmp_path, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         add_sessions(
             writer,
@@ -65,7 +66,8 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
         writer.finish(1300.0)
     summary = write_outputs(tmp_path)
     found = figures(RunSnapshot("ended", books, 45.0, 300.0, 1, 1))
-    for key in ("requests", "refresh", "arrivals", "generator"):
+    assert found["exposure"]["chat_hours"] == 2.0
+    for key in ("exposure", "requests", "refresh", "arrivals", "generator"):
         assert found[key] == summary[key]
     both = found["sessions"].keys() & summary["sessions"].keys()
     assert {"started", "by_verdict", "dropped_late_by_blame", "unserved_by_verdict", "cut_off_confirmed"} == both
@@ -112,6 +114,16 @@ def cells(snapshot):
         area = row["area"] or area
         found[area, row["figure"]] = (row["value"], row["note"])
     return found
+
+
+def test_the_table_has_drops_per_chat_hour():
+    books = busy()
+    assert ("drop rate", "dropped per chat-hour") not in cells(at(books))
+    books.session_accepted(0.0)
+    books.count_exposure(7200.0)
+    value, note = cells(at(books))["drop rate", "dropped per chat-hour"]
+    # 2 are proven and 3 possible in 2 hours. By hand: 0.3554 / 2 and 7.7537 / 2.
+    assert (value, note) == ("1.5", "0.177 to 3.88 (one-sided 95 % bounds if drops are independent), in 2 chat-hours")
 
 
 def test_the_table_says_what_the_figures_say():

@@ -79,7 +79,7 @@ def test_it_fits_a_comment():
     many = [threshold(f"lateness.p99 < {n} ms", "fail", why="w" * 5000) for n in range(300)]
     incidents = [{"at": 1.0 * n, "kind": "worker_lost", "what": "x" * 5000} for n in range(300)]
     text = markdown(summary(thresholds=many, incidents=incidents, name="n" * 5000))
-    assert len(text.splitlines()) < 95 and len(text.encode()) < 10_000
+    assert len(text.splitlines()) < 96 and len(text.encode()) < 10_000
     assert "and 288 more thresholds: junit.xml has all of them" in text
     assert "and 295 more incidents" in text
 
@@ -158,11 +158,13 @@ def test_thresholds_that_failed_come_first_and_keep_their_expression():
     ]
 
 
-def test_bursts_say_that_the_intervals_are_too_narrow():
-    assert "2 drops (late, early and unproven) came in 1 incident: 1 burst and 0 alone. Drops are not" in markdown(
-        summary()
-    )
-    assert "are not independent" not in markdown(summary(bursts={"drops": 2, "incidents": 2, "bursts": []}))
+def test_bursts_say_what_the_sessions_are_worth():
+    assert (
+        "2 drops (late, early and unproven) came in 1 incident: 1 burst and 0 alone. "
+        "The 39 sessions are worth 20 independent ones"
+    ) in markdown(summary())
+    alone = {"drops": 2, "incidents": 2, "bursts": [], "sessions_worth": 39}
+    assert "independent" not in markdown(summary(bursts=alone))
 
 
 def test_words_from_outside_stay_words():

@@ -34,6 +34,7 @@ from chatload.features.plan.inputs import (
     most_held,
     option,
 )
+from chatload.features.plan.queueing import above, whole_level
 from chatload.run.books import Books
 from chatload.run.windows import Window
 
@@ -95,6 +96,17 @@ def test_servers_at_random_need_more():
     # with 13 the mean is 461.5 and 99.9 % is 529, with 14 it is 428.6 and 494.
     plan = make_plan(demand(chats_per_hour=36_000), server(sessions_per_server=500))
     assert (plan.peak.chats, plan.needed, plan.at_random) == (6241, 13, 14)
+
+
+def test_days_with_other_rates_need_more_of_everything_by_hand():
+    # A deviation of 5 % adds (0.05 x 360)^2 = 324 to the variance of 360 arrivals: it is 26.2^2 instead of 19.0^2.
+    some_days = make_plan(demand(rate_cv=0.05), server(sessions_per_server=40))
+    assert some_days.peak.arrivals == whole_level(360, 0.001, rate_cv=0.05) == 445
+    # 600 chats on servers of 40. If they go to random servers, each has its part of the same rate.
+    many = make_plan(demand(chats_per_hour=3600, rate_cv=0.05), server(sessions_per_server=40))
+    fits = [n for n in range(1, 100) if above(40, 600 / n, rate_cv=0.05) <= 0.001]
+    known = [n for n in range(1, 100) if above(40, 600 / n) <= 0.001]
+    assert many.needed == 19 and many.at_random == fits[0] > known[0]
 
 
 def test_the_peak_hour_by_hand():

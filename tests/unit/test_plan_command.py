@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -24,6 +25,8 @@ from tests.schemas import read_schema
 GOLDEN = Path(__file__).with_name("golden")
 HAND = ["--chats-per-hour", "3600", "--handling-time", "600", "--poll-interval", "3"]
 PRESET = [*HAND, "--preset", "genesys-sizing", "--messages-per-chat", "12"]
+WEEKDAY = Path(__file__).parents[2] / "locustfiles" / "weekday.csv"
+DAY = ["--arrival-profile", WEEKDAY, "--handling-time", 600, "--poll-interval", 3, "--sessions-per-server", 100]
 
 
 def plan(*arguments: object) -> int:
@@ -38,7 +41,7 @@ def make_run(folder: Path, dropped: int = 0, finish: bool = True, refused: int =
     verdicts = ["dropped_late"] * dropped + ["completed"] * (200 - dropped) + ["refused"] * refused
     books = Books()
     books.started, books.verdicts = len(verdicts), Counter(verdicts)
-    books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=200 - refused)
+    books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=max(200 - refused, 0))
     books.outcomes = {name: Counter({"0/false": n}) for name, n in books.sent.items()}
     with RunWriter.create(folder, RunSettings(name="r", flex_disconnect_timeout=20.0), 1000.0) as writer:
         add_sessions(
@@ -184,6 +187,12 @@ def test_a_run_that_was_never_finished_is_3(tmp_path: Path, capsys: pytest.Captu
         ([*PRESET, "--drop-rate-bound", "0"], "--drop-rate-bound is not above 0"),
         ([*PRESET, "--from", "nowhere.toml"], "nowhere.toml: cannot be read"),
         ([*PRESET, "--html", "no/such/folder.html"], "cannot be written"),
+        ([*PRESET, "--arrival-profile", "day.csv"], "day.csv: cannot be read"),
+        ([*PRESET, "--arrival-profile", WEEKDAY], "--arrival-profile and --chats-per-hour contradict"),
+        ([*PRESET, "--rate-cv", "100%"], "--rate-cv 100 % is not from 0"),
+        ([*PRESET, "--agents", 599], "--agents 599: more chats come than the agents can end"),
+        ([*PRESET, "--patience", 60], "--patience needs --agents"),
+        ([*PRESET, "--tune", "nowhere.json"], "nowhere.json: cannot be read"),
     ],
 )
 def test_wrong_usage_is_2_and_one_line(arguments: list[object], said: str, capsys: pytest.CaptureFixture[str]):
@@ -213,6 +222,130 @@ def test_a_files_mistakes_are_named(line: str, said: str, tmp_path: Path, capsys
     assert plan("--from", source) == 2
     err = capsys.readouterr().err
     assert said in err and str(source) in err and err.count("\n") == 1
+
+
+def read(out: str) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(out)
+    jsonschema.validate(made, read_schema("plan", "plan"))
+    return made
+
+
+def test_a_profile_is_planned_for_its_busiest_instant(capsys: pytest.CaptureFixture[str]):
+    # weekday.csv rises by 120 an hour each hour up to 1 080 at 11:00, and then falls by 200 an hour each hour. Chats
+    # follow with a delay of up to 10 minutes, so most are open after 11:00, and fewer than 1 080 / 6 = 180.
+    assert plan(*DAY, "--json") == 0
+    made = read(capsys.readouterr().out)
+    assert 170 < made["peak"]["mean_chats"] < 180 and 11 * 3600 < made["peak"]["at_s"] < 11.3 * 3600
+    assert made["peak"]["mean_arrivals"] == 1080 and made["demand"]["arrival_profile"] == str(WEEKDAY)
+    assert plan(*DAY, "--rate-cv", "5%", "--growth", "10%", "--json") == 0
+    more = read(capsys.readouterr().out)
+    assert more["peak"]["mean_chats"] == pytest.approx(1.1 * made["peak"]["mean_chats"])
+    assert more["peak"]["chats"] > 1.1 * made["peak"]["chats"]
+
+
+def test_the_console_says_when_the_peak_is_and_that_chats_wait(capsys: pytest.CaptureFixture[str]):
+    assert plan(*DAY) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "most chats are open at 11:0" in out and "rows are up to 3 h 0 min apart" in out
+    assert plan(*DAY, "--agents", 170, "--patience", 180) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "with 170 agents at the peak, " in out and "of the customers give up" in out
+    assert "approximated by a fluid model" in out and "most chats are open at 11:" in out
+    assert plan(*DAY, "--agents", 200) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the highest rate of the profile is taken as lasting" in out and "most chats are open at" not in out
+
+
+def test_the_clock_is_that_of_the_file_and_a_short_peak_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # 360 an hour, and 504 from 9:00 to 9:15: at 9:15 60 x (1 + 0.4 x (1 - e^-1.5)) = 78.6 are open on average.
+    day = tmp_path / "day.csv"
+    day.write_text("time,chats\n08:00,360\n09:00,126\n09:15,270\n10:00,0\n")
+    assert plan("--arrival-profile", day, *DAY[2:]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "most chats are open at 9:15: 78.6 on average" in out
+
+
+def test_agents_that_can_just_end_all_chats(capsys: pytest.CaptureFixture[str]):
+    # 60 erlangs and 62 agents: on busier days, or with 40 % more chats for a while, the queue would never end.
+    few = ["--chats-per-hour", 360, "--handling-time", 600, "--poll-interval", 3, "--agents", 62]
+    assert plan(*few, "--sessions-per-server", 1000) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "one more server is needed if chats per hour grow by" in out
+    assert "if days vary, give --rate-cv" in out and "a standard deviation of" not in out
+    assert "if it has peaks, give --arrival-profile" in out and "% more arrivals" not in out
+    # With 75 agents the days decide: if chats grow, the busiest are too many for the agents before a server is full.
+    assert plan(*few[:-1], 75, "--rate-cv", "5%", "--sessions-per-server", 1e6) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the agents can no longer end all chats, whatever the servers carry, if chats per hour grow by" in out
+
+
+def certify(run: Path, **changes: Any) -> Path:
+    capacity = {"lower": 40, "upper": 50, "confidence": 0.9, "curve": [], "drops_per_chat_hour_upper": 0.02}
+    (run / "capacity.json").write_text(json.dumps({"capacity": {**capacity, "requests_per_s": 13.5, **changes}}))
+    return run
+
+
+def test_a_capacity_search_gives_its_interval_and_its_bound_of_drops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = certify(make_run(tmp_path / "run", dropped=20))
+    arguments = ["--chats-per-hour", 360, "--handling-time", 600, "--poll-interval", 3, "--run", run]
+    assert plan(*arguments, "--target-drop-rate", "1%", "--json") == 0
+    made = read(capsys.readouterr().out)
+    assert made["capacity"]["sessions_per_server"] == {"value": 40, "origin": "capacity search"}
+    assert made["capacity"]["requests_per_server"] == {"value": 13.5, "origin": "capacity search"}
+    # 0.02 in an hour, for 10 minutes: 1 - e^(-0.02 / 6). The search's own 20 drops came above its capacity.
+    assert made["drops"]["upper"] == pytest.approx(0.003328, abs=1e-6)
+    assert [row["servers"] for row in made["doubt"]["chances"]] == [2, 3, 4, 5]
+    assert made["doubt"]["by_capacity"] + made["doubt"]["by_chance"] == pytest.approx(1)
+    assert plan(*arguments) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "chance that the servers are enough at an instant of the peak: 3 servers with" in out
+    assert "the doubt comes to " in out and "40 to 50 chats with 90 % confidence" in out
+
+
+def test_a_search_that_most_sessions_were_refused_in_is_used(tmp_path: Path):
+    run = certify(make_run(tmp_path / "run", refused=900))
+    assert plan("--chats-per-hour", 360, "--handling-time", 600, "--run", run) == 0
+    (run / "capacity.json").unlink()
+    assert plan("--chats-per-hour", 360, "--handling-time", 600, "--run", run) == 4
+
+
+def test_what_other_intervals_need_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["--chats-per-hour", 3600, "--handling-time", 600, "--requests-per-server", 50]
+    assert plan(*arguments, "--poll-interval", 3, "--json") == 0
+    rows = read(capsys.readouterr().out)["refresh_intervals"]
+    assert [row["interval_s"] for row in rows] == [1.5, 3, 6, 12]
+    # 677 chats: 677 / 12 + 677 x 2 / 600 = 58.7 requests/s, 2 servers; at 1.5 s 453.6, 10 servers.
+    assert [row["by_requests"] for row in rows] == [10, 5, 3, 2]
+    sweep = tmp_path / "tune.json"
+    sweep.write_text(json.dumps({"result": "recommended", "timeout_s": 30.0, "recommended": {"interval_s": 18.0}}))
+    assert plan(*arguments, "--tune", tmp_path, "--json") == 0
+    made = read(capsys.readouterr().out)
+    assert made["demand"]["poll_interval_s"] == 18 and made["sources"]["poll_interval_s"] == "the sweep"
+    assert made["demand"]["flex_disconnect_timeout_s"] == 30
+    assert [row["interval_s"] for row in made["refresh_intervals"]] == [9, 18]
+    assert plan(*arguments, "--tune", sweep, "--poll-interval", 3) == 0
+    assert "18.00 s, of the sweep" in capsys.readouterr().out
+    shorter = ["--poll-interval", 3, "--flex-disconnect-timeout", 15]
+    assert plan(*arguments, "--tune", sweep, *shorter) == 0
+    assert "of the sweep" not in capsys.readouterr().out
+
+
+def test_a_profile_and_agents_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = tmp_path / "plan.toml"
+    source.write_text(
+        f'arrival_profile = "{WEEKDAY}"\nrate_cv = "5%"\nagents = 190\npatience = 180\nhandling_time = 600\n'
+        "poll_interval = 3\nsessions_per_server = 100\n"
+    )
+    assert plan("--from", source, "--json") == 0
+    made = read(capsys.readouterr().out)
+    assert (made["demand"]["agents"], made["demand"]["patience_s"], made["demand"]["rate_cv"]) == (190, 180, 0.05)
+
+
+def test_agents_need_the_time_with_an_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert plan("--chats-per-hour", 360, "--run", make_run(tmp_path / "run"), "--agents", 70) == 2
+    assert "--agents needs --handling-time, the time with an agent" in capsys.readouterr().err
 
 
 def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from chatload.features.plan import compute as queueing
+from chatload.features.plan import queueing
 from chatload.features.plan.inputs import Demand
+from chatload.run.arrivals import Piece, RateProfile
 
 
 def summed(mean: float, tail: float) -> int:
@@ -158,3 +160,107 @@ def test_how_much_is_built_up_is_the_mean_of_the_lengths_up_to_then(cv: float, s
 def test_how_much_is_built_up_of_other_lengths() -> None:
     assert [queueing.built_up(t, 300.0, "fixed") for t in (0.0, 150.0, 300.0, 900.0)] == [0.0, 0.5, 1.0, 1.0]
     assert queueing.built_up(300.0, 300.0, "exponential") == pytest.approx(1 - math.exp(-1))
+
+
+# -- a rate that changes over the day -------------------------------------------------------------
+
+
+def day(*rows: tuple[float, float]) -> RateProfile:
+    """Rows of hours and chats per hour, which is constant until the next row."""
+    return RateProfile([Piece(3600 * t, 3600 * end, n / 3600, n / 3600) for (t, n), (end, _) in pairwise(rows)])
+
+
+def means(profile: RateProfile, hours: list[float], shape: str, cv: float | None = None) -> list[float]:
+    return list(queueing.mean_open(profile, 3600 * np.array(hours), 600.0, shape, cv))
+
+
+def test_a_quarter_of_an_hour_of_chats_by_hand():
+    # 360 an hour for 15 minutes, chats of 10 minutes. Fixed: all that arrived in the last 10 minutes are open: 60 from
+    # 1:10 to 1:15, then fewer by 6 each minute. Exponential: 60 (1 - e^-1.5) at 1:15, and then e^-1 of it left at 1:25.
+    profile = day((0, 0), (1, 360), (1.25, 0), (3, 0))
+    hours = [1, 1 + 5 / 60, 1 + 10 / 60, 1.25, 1 + 20 / 60, 1 + 25 / 60]
+    assert means(profile, hours, "fixed") == pytest.approx([0, 30, 60, 60, 30, 0], abs=1e-9)
+    most = 60 * (1 - math.exp(-1.5))
+    assert means(profile, [1.25, 1 + 25 / 60], "exponential") == pytest.approx([most, most / math.e])
+    at = queueing.busiest_instant(profile, 600.0, "exponential")
+    assert (at.at_s, at.mean) == pytest.approx((4500, 46.612), abs=1e-3)
+
+
+def test_a_rate_that_grows_evenly_is_followed_with_a_delay_by_hand():
+    # From 0 to 720 an hour in 2 h. The mean follows the rate by E[S^2] / (2 E[S]): 5 min for chats of always 10 min,
+    # 10 min for exponential ones (Eick, Massey, Whitt 1993): (720 - 30) / 6 = 115, and (720 - 60) / 6 = 110.
+    ramp = RateProfile([Piece(0, 7200, 0, 0.2), Piece(7200, 7201, 0.2, 0.2)])
+    assert means(ramp, [2], "fixed") == pytest.approx([115])
+    assert means(ramp, [2], "exponential") == pytest.approx([110], abs=1e-3)
+
+
+def test_the_first_rate_is_assumed_to_have_lasted():
+    assert means(day((0, 360), (8, 360)), [0, 4, 7.9], "exponential") == pytest.approx([60, 60, 60])
+    assert queueing.busiest_instant(day((0, 360), (1, 0), (2, 0)), 600.0, "fixed").mean == pytest.approx(60)
+
+
+@pytest.mark.parametrize(("shape", "cv"), [("exponential", None), ("fixed", None), ("lognormal", 1.5)])
+def test_the_mean_of_a_day_is_the_integral_of_rate_and_survival(shape: str, cv: float | None):
+    """m(t) = integral of rate(t - u) P(S > u) du, by a sum over 0.5 s; P(S > u) is the slope of `built_up`."""
+    pieces = [Piece(0, 1800, 0.05, 0.3), Piece(1800, 2700, 0.45, 0.45), Piece(2700, 7200, 0.2, 0.1)]
+    profile = RateProfile(pieces)
+    ages = np.arange(0, 200_000, 0.5)
+    survival = -np.diff(queueing.built_up(ages, 600.0, shape, cv), prepend=0) * -600
+    for t in (900.0, 2000.0, 2700.0, 5000.0, 8000.0):
+        then = t - ages + 0.25
+        rate = np.where(then < 0, 0.05, np.interp(then, [0, 1800], [0.05, 0.3]))
+        rate = np.where((then >= 1800) & (then < 2700), 0.45, rate)
+        rate = np.where(then >= 2700, np.interp(then, [2700, 7200], [0.2, 0.1]), rate)
+        rate = np.where(then >= 7200, 0, rate)
+        expected = float(np.sum(rate * survival))
+        found = queueing.mean_open(profile, np.array([t]), 600.0, shape, cv)[0]
+        assert found == pytest.approx(expected, rel=2e-3)
+
+
+@given(
+    rates=st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(lambda rates: max(rates) > 0.01),
+    shape=st.sampled_from(["exponential", "fixed", "lognormal"]),
+)
+def test_the_busiest_instant_is_not_above_the_highest_rate_and_not_below_any_instant(rates: list[float], shape: str):
+    profile = RateProfile([Piece(900.0 * i, 900.0 * (i + 1), rate, rate) for i, rate in enumerate(rates)])
+    found = queueing.busiest_instant(profile, 600.0, shape, 0.8)
+    assert found.mean <= 600 * max(rates) * (1 + 1e-9)
+    everywhere = queueing.mean_open(profile, np.linspace(0, 900.0 * len(rates), 777), 600.0, shape, 0.8)
+    assert found.mean >= everywhere.max() * (1 - 1e-4)
+
+
+def test_the_busiest_instant_is_found_to_a_few_seconds():
+    # The rate falls as it rose. The mean is largest where rate(t) = m(t) / 600 (its slope is 0 there).
+    profile = RateProfile([Piece(0, 36_000, 0, 1), Piece(36_000, 72_000, 1, 0)])
+    found = queueing.busiest_instant(profile, 600.0, "exponential")
+    # After the top the rate is 1 - t / 36 000, and m / 600 is 1 - (t - 600 + 1200 e^(-t/600)) / 36 000: t = 600 ln 2.
+    assert found.at_s == pytest.approx(36_000 + 600 * math.log(2), abs=4)
+    assert found.mean == pytest.approx(600 * (1 - 600 * math.log(2) / 36_000), rel=1e-6)
+
+
+# -- a rate that differs from day to day ----------------------------------------------------------
+
+
+def test_a_rate_that_is_as_uncertain_as_an_exponential_variable_makes_a_geometric_number_by_hand():
+    # mean 3, cv 1: P(N > k) = (3/4)^(k + 1); 0.75^10 = 0.0563, 0.75^11 = 0.0422
+    assert queueing.above(9, 3, rate_cv=1.0) == pytest.approx(0.75**10)
+    assert queueing.whole_level(3, 0.05, rate_cv=1.0) == 10
+
+
+def test_a_rate_with_a_deviation_of_5_percent_by_hand():
+    # 600 on average: variance 600 + (0.05 x 600)^2 = 1500, standard deviation 38.7. 99.9 % is 3.09 of them: 719.7,
+    # plus the skewness term (z^2 - 1) / 6 x (skewness 0.103 x 38.7 = 4.0) = 1.4 x 4.0: 725.4. Poisson has 677.
+    assert queueing.level(600, 0.001, rate_cv=0.05) == pytest.approx(725.4, abs=1)
+    assert queueing.whole_level(600, 0.001, rate_cv=0.05) == negative_binomial(600, 1 + 600 * 0.05**2, 0.001)
+    assert queueing.whole_level(600, 0.001) == 677
+
+
+@given(mean=st.floats(1, 1e4), cv=st.floats(0.001, 0.5), more=st.floats(1, 2), tail=st.floats(1e-5, 0.1))
+def test_a_less_certain_rate_never_needs_less(mean: float, cv: float, more: float, tail: float):
+    known, uncertain, more_so = (queueing.level(mean, tail, rate_cv=each) for each in (0.0, cv, cv * more))
+    assert known * (1 - 1e-6) - 0.5 <= uncertain and uncertain * (1 - 1e-6) - 0.5 <= more_so
+
+
+def test_an_almost_certain_rate_is_poisson():
+    for level in (60, 70, 85):
+        assert queueing.above(level, 60, rate_cv=1e-4) == pytest.approx(queueing.above(level, 60), rel=1e-3)

@@ -9,7 +9,16 @@ import pytest
 
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
-from chatload.features.plan.inputs import Constraint, Drops, Held, Measured, measure_run, most_held
+from chatload.features.plan.inputs import (
+    Constraint,
+    Drops,
+    Held,
+    Measured,
+    Origin,
+    ServerFigure,
+    measure_run,
+    most_held,
+)
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
@@ -76,7 +85,8 @@ def test_every_figure_of_a_run(tmp_path: Path) -> None:
     assert (found.sessions, found.refused, found.bursts) == (7, 1, 0)
     assert (found.held_for_s, found.servers, found.run) == (4.0, 2, "run")
     assert found.held == Held(5, 5.0, 1.0)
-    assert found.capacity() == {Constraint.SESSIONS: 2.5, Constraint.REQUESTS: 2.5, Constraint.STARTS: 0.5}
+    carried = {Constraint.SESSIONS: 2.5, Constraint.REQUESTS: 2.5, Constraint.STARTS: 0.5}
+    assert found.capacity() == {name: ServerFigure(value, Origin.HELD) for name, value in carried.items()}
 
 
 def test_a_chat_may_be_open_for_less_than_a_second_and_never_for_less_than_none(tmp_path: Path) -> None:
@@ -112,7 +122,10 @@ def test_a_run_must_be_of_at_least_one_server(tmp_path: Path) -> None:
 def test_nothing_is_said_of_a_capacity_that_was_not_needed() -> None:
     held = Held(5, 0.0, 1.0)
     found = Measured("run", held, 4.0, 1, Drops(), 5, 0, 0, {})
-    assert found.capacity() == {Constraint.SESSIONS: 5.0, Constraint.STARTS: 1.0}
+    assert {name: figure.value for name, figure in found.capacity().items()} == {
+        Constraint.SESSIONS: 5.0,
+        Constraint.STARTS: 1.0,
+    }
 
 
 def test_held_is_the_most_over_any_stretch_each_figure_by_itself() -> None:

@@ -6,9 +6,11 @@ import math
 import random
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import gammaln
 
 from chatload.stats.rates import bound_text, interval, lower, per_unit, sessions_needed, upper
 
@@ -95,22 +97,26 @@ def test_bounds_grow_with_hits_and_close_in_with_samples(sample: tuple[int, int]
 
 @pytest.mark.parametrize(
     ("k", "n", "limit", "needed"),
-    [(0, 1000, 0.001, 2995), (0, 0, 0.001, 2995), (0, 0, 0.01, 299), (0, 5, 0.05, 59), (0, 4000, 0.001, 4000)],
+    [(0, 1000, 0.001, 2995), (0, 0, 0.001, 2995), (0, 0, 0.01, 299), (0, 5, 0.05, 59), (0, 4000, 0.001, 2995)],
 )
 def test_needed_without_a_hit_is_the_rule_of_three_made_exact(k: int, n: int, limit: float, needed: int) -> None:
     assert sessions_needed(k, n, limit) == needed
-    if needed > n:
-        assert upper(0, needed) < limit <= upper(0, needed - 1)
+    assert upper(0, needed) < limit <= upper(0, needed - 1)
 
 
-def test_needed_is_where_the_same_share_settles() -> None:
-    # in whole thousands, hits are whole too: k in every thousand
-    passes, fails = sessions_needed(1, 1000, 0.002), sessions_needed(3, 1000, 0.001)
-    assert passes is not None and fails is not None
-    first_pass = next(m for m in range(1, 100) if upper(m, 1000 * m) < 0.002)
-    assert 1000 * (first_pass - 1) < passes <= 1000 * first_pass
-    first_fail = next(m for m in range(1, 100) if lower(3 * m, 1000 * m) > 0.001)
-    assert 1000 * (first_fail - 1) < fails <= 1000 * first_fail
+@pytest.mark.parametrize(("k", "n", "limit"), [(1, 1000, 0.003), (3, 1000, 0.001), (5, 100, 0.02), (5, 100, 0.1)])
+@pytest.mark.parametrize("power", [0.8, 0.9])
+def test_a_run_of_the_needed_size_settles_it_as_often_as_said(k: int, n: int, limit: float, power: float) -> None:
+    needed = sessions_needed(k, n, limit, power=power)
+    assert needed is not None
+    rate, below = k / n, k / n < limit
+    hits = np.arange(needed + 1)
+    chance = np.exp(
+        gammaln(needed + 1) - gammaln(hits + 1) - gammaln(needed - hits + 1)
+        + hits * math.log(rate) + (needed - hits) * math.log1p(-rate)
+    )  # fmt: skip
+    settles = np.array([upper(h, needed) < limit if below else lower(h, needed) > limit for h in hits])
+    assert power <= chance[settles].sum() < power + 0.1
 
 
 def test_what_more_samples_cannot_settle_needs_none() -> None:

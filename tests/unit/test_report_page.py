@@ -96,7 +96,12 @@ def test_latencies_are_those_of_the_summary(plain):
     page, summary = plain
     texts = Texts(page).texts
     start = texts.index("p99.9")
-    rows = {name: row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
+    by_operation = summary["requests"]["by_operation"].items()
+    rows = {
+        f"{name} {what}": row[key]
+        for name, row in by_operation
+        for what, key in (("latency", "latency_s"), ("response time", "response_time_s"))
+    }
     for name, tail in {**rows, "refresh lateness (ours)": summary["refresh"]["lateness_s"]}.items():
         unanswered, p50, _, _, p99, p999, most = texts[texts.index(name, start) + 2 :][:7]
         assert [p50, p99, p999, most] == [words.of_tail(tail, key) for key in ("p50", "p99", "p99_9", "max")], name
@@ -198,5 +203,5 @@ def test_the_command_repeats_the_run():
         "locust -f locustfiles/chat.py --headless --host http://h:1 -u 5 -r 1 -t 600s "
         "--flex-disconnect-timeout 15 --persona strict --refresh-policy fixed --service default --dialect gms-v2 "
         "--transport lean --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
-        "--allow-inconclusive --keep-windows 86400"
+        "--incident-size 1 --allow-inconclusive --judge steady --keep-windows 86400"
     )

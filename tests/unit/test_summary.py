@@ -374,3 +374,74 @@ def test_one_common_silence_is_said_and_accuses_the_timeout(tmp_path: Path) -> N
         "The timeout of 45 s is probably wrong: run `chatload probe`"
     )
     assert " ".join(shown(summary).split()).startswith(f"NOT JUDGED: {said}")
+
+
+# -- exposure ----------------------------------------------------------------------------------------
+
+
+def make_timed_run(folder: Path, *groups: tuple[int, str, float]) -> dict[str, Any]:
+    """A run of so many sessions with a verdict, each open for so long (seconds)."""
+    books = Books()
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
+        for count, verdict, alive_s in groups:
+            for _ in range(count):
+                record = SessionRecord(
+                    "c", verdict, accepted_at=1000.0, alive_s=alive_s, ended_at=1000.0 + alive_s, goodbye_confirmed=True
+                )
+                books.started += 1
+                books.session_ended(record)
+                add_sessions(writer, [record])
+        put_books(writer, "w1", books)
+        writer.finish(2000.0)
+    return write_outputs(folder)
+
+
+def test_the_headline_has_sessions_and_chat_hours(tmp_path: Path) -> None:
+    # 200 chats of 8 minutes are 26.7 hours. By hand: 2.9957 / 26.667 = 0.1123.
+    summary = make_timed_run(tmp_path, (200, "completed", 480.0))
+    jsonschema.validate(summary, read_schema("report", "summary"))
+    text = " ".join(shown(summary).split())
+    assert text.startswith(
+        "NOT JUDGED: none of 200 sessions was dropped in 26.7 chat-hours: under 1.49 % and under 0.113 per chat-hour, "
+        "each with 95 % confidence "
+    )
+    assert summary["exposure"]["chat_hours"] == pytest.approx(200 * 480 / 3600)
+    assert summary["exposure"]["dropped_per_chat_hour"]["high"] == pytest.approx(0.11234, abs=1e-5)
+    assert not summary["exposure"]["censored"] and "cut off" not in text
+    assert "drops per chat-hour: 0 (0 in 26.7 chat-hours), bounds 0 to 0.113" in text
+    assert "dropped before the age of 8 min 0 s: 0 % of chats, bounds 0 % to 1.49 %, each with 95 %" in text
+    assert [point["age_s"] for point in summary["dropped_by_age"]] == [30.0 * i for i in range(1, 17)]
+    assert summary["dropped_by_age"][-1] == {
+        "age_s": 480.0, "at_risk": 200, "least": 0, "most": 0, "rate": 0.0, "low": 0.0,
+        "high": pytest.approx(upper(0, 200)),
+    }  # fmt: skip
+
+
+def test_a_short_run_says_that_its_rates_per_session_are_censored(tmp_path: Path) -> None:
+    summary = make_timed_run(tmp_path, (60, "cut_off", 200.0), (40, "completed", 480.0))
+    text = " ".join(shown(summary).split())
+    assert text.startswith(
+        "NOT JUDGED: none of 100 sessions was dropped in 8.67 chat-hours: under 0.346 per chat-hour with"
+    )
+    assert "60.0 % of the accepted sessions were cut off by the end of the run" in text
+    assert "rates per session are too low for whole chats" in text
+    enough = make_timed_run(tmp_path / "enough", (10, "cut_off", 200.0), (90, "completed", 480.0))
+    assert (enough["exposure"]["cut_off_share"], enough["exposure"]["censored"]) == (0.1, False)
+
+
+def test_drops_are_counted_per_chat_hour_and_by_age(tmp_path: Path) -> None:
+    summary = make_timed_run(tmp_path, (2, "dropped_late", 100.0), (1, "gave_up", 50.0), (97, "completed", 480.0))
+    text = " ".join(shown(summary).split())
+    assert (
+        "2 of 100 sessions were dropped because a refresh came too late (2.0 %), in 13 chat-hours; 1 more may" in text
+    )
+    assert "drops per chat-hour: 0.23 (2 to 3 in 13 chat-hours), bounds 0.0273 to 0.597" in text
+    by_age = {point["age_s"]: (point["least"], point["most"], point["at_risk"]) for point in summary["dropped_by_age"]}
+    assert (by_age[30.0], by_age[60.0], by_age[480.0]) == ((0, 0, 100), (0, 1, 99), (2, 3, 97))
+
+
+def test_without_an_accepted_session_there_is_no_exposure(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, [])
+    assert summary["dropped_by_age"] == []
+    assert summary["exposure"]["chat_hours"] == 0
+    assert summary["exposure"]["dropped_per_chat_hour"]["high"] is None

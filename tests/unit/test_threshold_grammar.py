@@ -15,7 +15,7 @@ from chatload.vocabulary import Blame, Outcome, Verdict
 
 NAMES = [doc.name for doc in METRICS]
 KINDS = {doc.name: doc.kind for doc in METRICS}
-UNITS = {"rate": ["%", ""], "duration": ["us", "ms", "s", "min"], "count": [""]}
+UNITS = {"rate": ["%", ""], "hourly rate": [""], "duration": ["us", "ms", "s", "min"], "count": [""]}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ UNITS = {"rate": ["%", ""], "duration": ["us", "ms", "s", "min"], "count": [""]}
         ("gap.max < 5 min", "gap.max", "<", 300),
         ("margin.p1 > 5s", "margin.p1", ">", 5),
         ("sessions.count >= 1000", "sessions.count", ">=", 1000),
+        ("dropped.per_chat_hour<.2", "dropped.per_chat_hour", "<", 0.2),
+        ("dropped.by_age(8m) < 0.1%", "dropped.by_age(8m)", "<", 0.001),
     ],
 )
 def test_what_is_written_is_what_is_meant(text: str, name: str, op: str, limit: float) -> None:
@@ -53,6 +55,8 @@ def test_any_percentile_will_do(name: str, q: float) -> None:
         ("", "write it like dropped_late.rate < 0.1%"),
         ("dropped_late.rate", "no METRIC OP VALUE"),
         ("< 5", "no METRIC OP VALUE"),
+        ("dropped.per_hour < 1", "did you mean dropped.per_chat_hour?"),
+        ("dropped.by_age < 1%", "did you mean dropped.by_age(8m)?"),
         ("dropped_lat.rate < 1%", "did you mean dropped_late.rate?"),
         ("droppd.count < 1", "did you mean dropped.count?"),
         ("getmessages.timeout.rate < 1%", "did you mean GetMessages.timeout.rate?"),

@@ -14,12 +14,15 @@ T = 10.0
 
 
 def sessions(group, completed, late=0, unproven=0, suspects=0, cut=0, refused=0):
-    """The records of one arm; suspects: of the late ones."""
+    """The records of one arm, which end evenly over an hour; suspects: of the late ones."""
 
     def made(verdict, n, **more):
+        # Sessions with different verdicts end at different times.
+        ends = [3600 * (i + len(verdict) / 40) / n for i in range(n)]
         return [
-            SessionRecord(f"{group}{verdict}{i}", verdict, started_at=0.0, ended_at=20.0, requests=8, polls=4,
-                          gap_lower_s=5.0, gap_upper_s=6.0 if verdict == "completed" else 11.0, group=group, **more)
+            SessionRecord(f"{group}{verdict}{i}", verdict, started_at=ends[i] - 20, ended_at=ends[i],
+                          requests=8, polls=4, gap_lower_s=5.0, gap_upper_s=6.0 if verdict == "completed" else 11.0,
+                          group=group, **more)
             for i in range(n)
         ]  # fmt: skip
 
@@ -157,6 +160,24 @@ def test_an_arm_that_no_session_reached_is_undecided_and_arms_sort_as_numbers():
 def test_a_run_without_arms_is_no_sweep():
     with pytest.raises(UsageError, match="not a sweep"):
         tune(tally([SessionRecord("a", "completed")]), T, 0.01)
+
+
+def test_an_arm_whose_drops_came_in_one_incident_is_one_observation():
+    def with_drops(group, at):
+        drops = [SessionRecord(f"d{group}{i}", "dropped_late", ended_at=at(i), group=group) for i in range(20)]
+        return [*sessions(group, 3000), *drops]
+
+    (alone,) = judged(with_drops("0.5", lambda i: 170.0 * i)).arms
+    (together,) = judged(with_drops("0.5", lambda i: 1800 + i / 20)).arms
+    assert (alone.word, alone.incidents, alone.worth) == ("pass", 20, 3020)
+    assert (together.word, together.incidents, together.worth) == ("inconclusive", 1, 151)
+    # An arm without a drop shows nothing about the size of incidents: that of another arm counts.
+    both = judged(sessions("0.5", 900), with_drops("0.9", lambda i: 1800 + i / 20))
+    assert both.incident_size == 20 and both.result == "inconclusive"
+    assert both.stopped_by.needed == 20 * 299
+    # Above the timeout the plan drops all chats, also those that began together.
+    assert judged(sessions("0.5", 900), with_drops("1.02", lambda i: 1800 + i / 20)).incident_size == 1
+    assert judged(sessions("0.5", 900), incident_size=20).result == "inconclusive"
 
 
 def test_of_six_intervals_that_all_miss_the_target_one_is_recommended_at_most_once_in_twenty():

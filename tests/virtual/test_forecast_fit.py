@@ -108,6 +108,10 @@ def test_a_forecast_of_another_interval_is_what_running_it_gives(fitted, hold, t
     predictions = [predict(fitted, question, hold, seed) for seed in range(2)]
     drop_rate = sum(prediction["drop_rate"] for prediction in predictions) / 2
     assert low - 0.01 <= drop_rate <= high + 0.01, (drop_rate, low, high)
+    hours = run.books.exposure_s / 3600
+    known = verdicts.total() - verdicts["refused"]
+    hourly = sum(prediction["drops_per_chat_hour"] for prediction in predictions) / 2
+    assert (low - 0.01) * known / hours <= hourly <= (high + 0.01) * known / hours
     requests = sum(prediction["requests_per_s"] for prediction in predictions) / 2
     # The users of the run come within ten seconds.
     assert requests == pytest.approx(run.books.sent.total() / (160.0 - 5.0), rel=0.05)

@@ -12,7 +12,9 @@ from typing import IO, Any
 from locust import LoadTestShape
 
 from chatload import exit_codes
-from chatload.features.capacity.search import CapacitySearch, Look, rules_of
+from chatload.features.capacity.length import forecast
+from chatload.features.capacity.search import CapacitySearch, rules_of
+from chatload.features.capacity.step import Look
 from chatload.features.capacity.view import CAPACITY_FILE, report_capacity, search_facts
 from chatload.render.output import write_json
 from chatload.run.settings import RunSettings, option_of
@@ -50,6 +52,7 @@ class CapacityLoad(LoadController):
         rules = rules_of(plan)
         self._search, self._began = CapacitySearch(rules), time.monotonic()
         self._history, self._load = [], 0
+        log.info("chatload: %s", forecast(rules))
         super().begin(plan)
         return replace(plan, gate=replace(plan.gate, thresholds=()), run=replace(plan.run, thresholds=()))
 
@@ -65,6 +68,7 @@ class CapacityLoad(LoadController):
             max_sessions=rules.ceiling,
             step_hold=rules.hold_s,
             step_bound=rules.bound_s,
+            confirm_hold=rules.confirming_s,
             resolution=100 * rules.resolution,
             step_thresholds=tuple(str(threshold) for threshold in rules.thresholds),
         )

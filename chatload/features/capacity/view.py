@@ -5,21 +5,24 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
-from chatload.features.capacity.search import CapacitySearch, StepRecord, Trouble
+from chatload.features.capacity.certificate import Certificate
+from chatload.features.capacity.search import CapacitySearch
+from chatload.features.capacity.step import DROPS, StepRecord, Trouble
 from chatload.render import charts, words
 from chatload.render import document as doc
 from chatload.render.document import Tone
 from chatload.render.html import html
 from chatload.render.output import write_text
 from chatload.render.terminal import render
-from chatload.stats.usl import Usl, fit
+from chatload.stats.usl import Interval, Usl, fit
 
 #: `schema_version` of every capacity.json this code makes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CAPACITY_FILE, PAGE_FILE = "capacity.json", "capacity.html"
 _OUTCOMES = {"held": Tone.GOOD, "not held": Tone.BAD, "undecided": Tone.WARN, "spoilt": Tone.SOFT}
 _COLOURS = {"held": "var(--pass)", "not held": "var(--bad)", "undecided": "var(--warn)", "spoilt": "var(--none)"}
@@ -30,13 +33,15 @@ _MINUTES_FROM_S = 300.0
 def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
     """Return capacity.json of a search that is over. course: time (seconds), sessions wanted, sessions open."""
     result, rules = search.stop(), search.rules
+    thresholds = [str(threshold) for threshold in search.thresholds]
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
         **asdict(result),
+        "capacity": _capacity(result.capacity),
         "claim": result.is_claim,
         "trouble": _trouble(result.trouble),
-        "thresholds": [str(threshold) for threshold in search.thresholds],
+        "thresholds": thresholds if rules.drop_limit is None else [*thresholds, DROPS],
         "confidence": rules.confidence,
         "rules": {
             "start": rules.start, "ceiling": rules.ceiling, "resolution": rules.resolution, "hold_s": rules.hold_s,
@@ -44,7 +49,7 @@ def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]
             "flex_disconnect_timeout_s": rules.timeout_s,
         },
         "steps": [step_facts(step) for step in search.steps],
-        "usl": _usl(fit(_samples(search.steps))),
+        "usl": _usl(fit(_samples(search.steps), _per_session(search.steps))),
         "course": [list(point) for point in course],
     }  # fmt: skip
 
@@ -55,11 +60,16 @@ def step_facts(step: StepRecord) -> dict[str, Any]:
         "load": step.load, "purpose": step.purpose, "outcome": step.outcome, "begun_s": _milliseconds(step.begun),
         "reached_s": _milliseconds(step.reached), "settled_s": _milliseconds(step.settled), "settled": step.calm,
         "ended_s": _milliseconds(step.ended), "open_most": step.open_most,
-        "requests_per_s": round(sum(step.rates) / len(step.rates), 3) if step.rates else None,
+        "requests_per_s": None if step.requests_per_s is None else round(step.requests_per_s, 3),
+        "chat_hours": round(step.exposure.chat_hours, 4),
         "trouble": _trouble(step.trouble),
         "judgements": [judgement.to_dict() for judgement in step.judgements],
         **{name: _finite(value) for name, value in step.figures.items()},
     }  # fmt: skip
+
+
+def _capacity(capacity: Certificate | None) -> dict[str, Any] | None:
+    return None if capacity is None else {**asdict(capacity), "curve": [list(point) for point in capacity.curve]}
 
 
 def _trouble(trouble: Trouble | None) -> dict[str, Any] | None:
@@ -71,12 +81,18 @@ def _milliseconds(at: float | None) -> float | None:
 
 
 def _samples(steps: Iterable[StepRecord]) -> dict[int, list[float]]:
-    """Return by load the throughput of each window, of the steps that the generator did not disturb."""
+    """Return by load the throughput of each step that the generator did not disturb."""
     samples: dict[int, list[float]] = {}
     for step in steps:
-        if step.outcome != "spoilt" and step.rates:
-            samples.setdefault(step.load, []).extend(step.rates)
+        if step.outcome != "spoilt" and step.requests_per_s is not None:
+            samples.setdefault(step.load, []).append(step.requests_per_s)
     return samples
+
+
+def _per_session(steps: Iterable[StepRecord]) -> float | None:
+    """Return the requests per second of a session while the load is held: as it is scheduled. None if none was held."""
+    rates = [step.requests_per_s / step.load for step in steps if step.is_held and step.requests_per_s]
+    return median(rates) if rates else None
 
 
 def _usl(found: Usl | None) -> dict[str, Any] | None:
@@ -84,19 +100,25 @@ def _usl(found: Usl | None) -> dict[str, Any] | None:
         return None
     names = ("lambda", "sigma", "kappa")
     return {
-        **dict(zip(names, found.parameters, strict=True)),
-        **{f"{name}_interval": list(interval) for name, interval in zip(names, found.intervals, strict=True)},
+        **dict(zip(names, map(_finite, found.parameters), strict=True)),
+        **{f"{name}_interval": _ends(interval) for name, interval in zip(names, found.intervals, strict=True)},
         "points": [{"load": load, "requests_per_s": rate} for load, rate in found.points],
-        "curve": [dict(zip(("load", "fit", "low", "high"), row, strict=True)) for row in found.curve],
+        "curve": [
+            dict(zip(("load", "fit", "low", "high"), map(_finite, row), strict=True)) for row in found.curve
+        ],
         "peak": found.peak,
-        "peak_interval": found.peak_interval and list(found.peak_interval),
+        "peak_interval": found.peak_interval and _ends(found.peak_interval),
         "why": found.why,
-    }
+    }  # fmt: skip
+
+
+def _ends(interval: Interval) -> list[float | None]:
+    return [_finite(end) for end in interval]
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
 
 
@@ -134,8 +156,8 @@ def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
     claim = facts["claim"]
     thresholds = [doc.Code(threshold) for threshold in facts["thresholds"]]
     condition = (
-        f"each step must meet them with {words.confidence(facts['confidence'])} confidence: latencies and shares from "
-        "the moment it has settled, counts from its start"
+        "A load is held in a step if the step's own measurements meet them: latencies and shares from the moment it "
+        "has settled, counts and drops from its start."
     )
     return doc.Document(
         answer=doc.Sentence(answer(facts)),
@@ -151,44 +173,87 @@ def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
 
 def answer(facts: Mapping[str, Any]) -> str:
     """Return the answer in one sentence."""
-    held, failed, kind = words.plural(facts["held"], "session"), facts["failed"], facts["kind"]
+    failed, kind, capacity = facts["failed"], facts["kind"], facts["capacity"]
     reason = f": {facts['why']}" if facts["why"] else ""
-    if not facts["claim"]:
-        held = f"{held} were held" if facts["held"] else "no load was held"
+    if capacity is None:
+        held = f"{words.plural(facts['held'], 'session')} were held" if facts["held"] else "no load was held"
         if kind == "generator":
             return f"The generator was the limit{reason}; {held}, and nothing is claimed beyond"
         return f"No claim about the server{reason}; {held}"
-    twice = f"{held} were held, twice"
     if kind == "limit":
-        return f"The server's limit is {held}: {twice}, and at {words.number(failed)} it refused chats"
-    at = f"at {words.number(failed)} it did not hold {facts['trouble']['metric']}"
-    between = facts["not_held"]
-    undecided = f" ({words.number(between)} was undecided)" if between != failed else ""
-    return f"The server's knee is above {held}: {twice}, and {at}{undecided}"
+        return (
+            f"The server's limit is {words.plural(capacity['lower'], 'session')}: so many were held, and at "
+            f"{words.number(failed)} it refused chats, twice"
+        )
+    sure = words.confidence(capacity["confidence"])
+    metric = facts["trouble"]["metric"] if facts["trouble"] else "the thresholds"
+    return (
+        f"The server's capacity is {_sessions(capacity)}, with {sure} confidence: "
+        f"above it, most steps do not hold {metric}"
+    )
+
+
+def _sessions(capacity: Mapping[str, Any]) -> str:
+    lower, upper = capacity["lower"], capacity["upper"]
+    if lower == upper:
+        return words.plural(lower, "session")
+    return f"{words.number(lower)} to {words.number(upper)} sessions"
 
 
 def sentences(facts: Mapping[str, Any]) -> list[str]:
     """What must be said with the answer."""
-    said = []
-    trouble, usl = facts["trouble"], facts["usl"]
+    said: list[str] = []
+    trouble, usl, capacity = facts["trouble"], facts["usl"], facts["capacity"]
+    if capacity is not None:
+        said += _about_capacity(facts, capacity)
     if trouble is not None:
         what = trouble["metric"] or "the generator"
         said.append(f"first sign of trouble: {what}, {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
-    if facts["claim"] and facts["why"]:
-        said.append(f"not narrowed down further: {facts['why']}")
-    fitted = "too few loads were measured for a fit" if usl is None else usl_words(usl)
+    fitted = "too few saturated loads were measured for a fit" if usl is None else usl_words(usl)
     return [*said, f"Universal Scalability Law: {fitted}"]
+
+
+def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> Iterator[str]:
+    lower, bound = capacity["lower"], capacity["drops_per_chat_hour_upper"]
+    confirmed = (
+        f"{words.plural(lower, 'session')} were held for {words.duration(facts['rules']['confirming_s'])} at the end"
+    )
+    if bound is None:
+        yield f"{confirmed}; nothing is claimed about drops, because the hold was too short for one to show"
+    else:
+        drops = words.plural(capacity["drops"], "drop")
+        yield (
+            f"{confirmed}: {drops} in {capacity['chat_hours']:.3g} chat-hours, so at most {bound:.2g} drops per "
+            f"chat-hour ({words.confidence(facts['confidence'])} confidence, if drops are independent)"
+        )
+    low = [step for step in facts["steps"] if step["load"] < lower and step["outcome"] in ("held", "not held")]
+    lost = sum(step["outcome"] == "not held" for step in low)
+    if facts["kind"] == "knee" and lost:
+        yield (
+            f"{lost} of {words.plural(len(low), 'step')} below {words.plural(lower, 'session')} were not held either: "
+            "the capacity is that of the server while no such disturbance occurs"
+        )
+    wanted, width = facts["rules"]["resolution"], capacity["upper"] - capacity["lower"]
+    if facts["kind"] == "knee" and width > max(1, wanted * lower):
+        yield (
+            f"the interval is {100 * width / lower:.2g} % wide, not {100 * wanted:g} % as wanted: a longer search "
+            "narrows it"
+        )
 
 
 def usl_words(usl: Mapping[str, Any]) -> str:
     """The fit in words."""
-    sigma, kappa = (
-        "{} {:.2g} ({:.2g} to {:.2g})".format(name, usl[name], *usl[f"{name}_interval"]) for name in ("sigma", "kappa")
-    )
+    sigma, kappa = (f"{name} {usl[name]:.2g} ({_span(usl[f'{name}_interval'], '.2g')})" for name in ("sigma", "kappa"))
     if usl["peak"] is None:
         return f"{sigma}, {kappa}; {usl['why']}"
-    most = f"{usl['peak']:.0f} sessions ({usl['peak_interval'][0]:.0f} to {usl['peak_interval'][1]:.0f})"
-    return f"{sigma}, {kappa}; throughput is greatest at {most}"
+    return (
+        f"{sigma}, {kappa}; throughput is greatest at {usl['peak']:.0f} sessions ({_span(usl['peak_interval'], '.0f')})"
+    )
+
+
+def _span(interval: Sequence[float | None], form: str) -> str:
+    low, high = ("unbounded" if end is None else format(end, form) for end in interval)
+    return f"{low} to {high}"
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> doc.Table:
@@ -222,6 +287,8 @@ def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[doc.Inline, 
 
 
 def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
+    if facts["capacity"] is not None:
+        yield _chance(facts)
     if facts["steps"]:
         yield _over_time(facts)
         yield _latency(facts)
@@ -258,6 +325,35 @@ def _over_time(facts: Mapping[str, Any]) -> doc.Chart:
     return doc.Chart("Load against time", {"layer": [opened, wanted]}, said)
 
 
+def _chance(facts: Mapping[str, Any]) -> doc.Chart:
+    capacity = facts["capacity"]
+    curve = [{"load": load, "chance": 100 * chance} for load, chance in capacity["curve"]]
+    tried: dict[int, list[bool]] = {}
+    for step in facts["steps"]:
+        if step["outcome"] in ("held", "not held"):
+            tried.setdefault(step["load"], []).append(step["outcome"] == "held")
+    low, high = curve[0]["load"], curve[-1]["load"]
+    dots = [
+        {"load": load, "chance": 100 * sum(held) / len(held), "n": len(held),
+         "tip": f"{words.plural(load, 'session')}: held in {sum(held)} of {words.plural(len(held), 'step')}"}
+        for load, held in sorted(tried.items()) if low <= load <= high
+    ]  # fmt: skip
+    across, up = charts.x("load", "sessions"), charts.y("chance", "steps held, %", scale={"domain": [0, 100]})
+    mark = {"type": "point", "filled": True, "color": "var(--ink)", "opacity": 0.8}
+    size = {"field": "n", "type": "quantitative", "legend": None, "scale": {"range": [40, 240]}}
+    layers = [
+        charts.line(curve, across, up),
+        charts.layer(dots, mark, x=across, y=up, size=size, description={"field": "tip"}),
+        *charts.mark_line(capacity["lower"], "capacity, at least", "var(--soft)"),
+        *(charts.mark_line(capacity["upper"], "at most", "var(--soft)", 18) if capacity["upper"] > low else []),
+    ]
+    said = (
+        "Dots: the share of steps held at each load; a larger dot is more steps. Line: the fitted chance that a step "
+        f"of {words.duration(facts['rules']['hold_s'])} is held."
+    )
+    return doc.Chart("Chance to hold against load", {"layer": layers}, said)
+
+
 def _latency(facts: Mapping[str, Any]) -> doc.Chart:
     rows = [
         {"load": s["load"], "ms": 1000 * s[key], "what": name, "tip": f"{s['load']}: {words.seconds(s[key])} {name}"}
@@ -287,7 +383,7 @@ def _losses(facts: Mapping[str, Any]) -> doc.Chart:
 
 
 def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
-    curve, across = usl["curve"], charts.x("load", "sessions")
+    curve, across = [row for row in usl["curve"] if None not in row.values()], charts.x("load", "sessions")
     low, fit, measured = (charts.y(field, "successful requests/s") for field in ("low", "fit", "requests_per_s"))
     band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2}
     dots = {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
@@ -299,8 +395,8 @@ def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
     if usl["peak"] is not None:
         layers += charts.mark_line(usl["peak"], "peak", "var(--bad)")
     said = (
-        f"Dots: measured. Line and band: the Universal Scalability Law and 95 % of its bootstrap. "
-        f"{usl_words(usl)}. Sessions refresh by a clock, so that until the server is saturated this is a "
-        "straight line, whatever the server."
+        f"Dots: measured, at saturated loads only. Line and band: the Universal Scalability Law, with 95 % confidence. "
+        f"{usl_words(usl)}. Sessions refresh by a clock, so that throughput below saturation says nothing of the "
+        "server."
     )
     return doc.Chart("Throughput against load", {"layer": layers}, said)

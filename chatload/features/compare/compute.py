@@ -1,55 +1,54 @@
 """Is NEW worse than BASE? The unit of evidence is the run, not the request.
 
 All requests of one run have the same conditions (the network in that hour, other load on the machine). A test that
-pools them takes ordinary differences between runs for a change. So each run gives one figure per metric, and a word
-(better, worse) needs three things:
+pools them takes ordinary differences between runs for a change. So each run gives one figure per metric, and the mean
+difference between the sides is judged with the methods of `chatload.stats.two_samples`.
 
-- the exact rank test of Mann and Whitney for the metric alone;
-- an exact permutation test of all judged metrics together. The statistic of a metric is Student's t over runs times the
-  square root of the effect in tolerances (at most 4, so that one noisy metric does not hide the others); it is 0 if the
-  effect is within the tolerance. The largest statistic of the family counts (max-T of Westfall and Young,
-  Resampling-Based Multiple Testing, 1993), so that the chance of a false alarm is at most ALPHA for the whole
-  comparison. The tolerance is part of the statistic, so metrics that stay within it do not reduce the power;
-- a bootstrap over runs, whose interval must exclude a change of 0. It uses percentiles. Those of few values are too
-  narrow, so the spread of each side is widened by sqrt(n / (n - 1)) and the level by Student's t (Hesterberg, What
-  Teachers Should Know About the Bootstrap, Am. Stat. 69(4), 2015).
+*worse* or *better* needs two things:
 
-The tests assume that without a difference any order of the runs is as likely as any other.
+- a studentised permutation test of all judged metrics together. The statistic of a metric is 0 if the difference is
+  within the tolerance. The largest statistic of the family counts (max-T of Westfall and Young, Resampling-Based
+  Multiple Testing, 1993), so that the chance of a false alarm is at most ALPHA for the whole comparison. The tolerance
+  is part of the statistic, so metrics that stay within it do not reduce the power;
+- Welch's test of the metric, at Šidák's level for the family. Few runs with unequal variances need it: the permutation
+  test is then only approximate (simulations/comparing.py has the error rates).
+
+*equivalent* needs an interval that lies within the tolerance on both sides. These are two one-sided tests at
+1 - CONFIDENCE each (D. J. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987).
+
+All else is *undecided*: a difference may exist, and these runs are too few or too noisy to show or to exclude it.
+
+The order of the runs decides whether the tests hold at all, see `chatload.features.compare.order`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from itertools import chain, combinations
-from math import comb
+from itertools import chain
+from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import norm, rankdata, t
 
+from chatload.features.compare.order import RunOrder, order_of
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, SettingDifference, settings_differences
+from chatload.stats.two_samples import Floats, MeanDifference, SampleDesign
 from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
-#: Minimum number of runs per side for a word: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.
+#: Minimum number of runs per side for a result: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.
 ENOUGH_RUNS = 4
-#: Chance that a comparison of equal things says better or worse. At most 0.05 is promised. With four runs per side the
-#: smallest p value is 2 / 70 = 0.0286, so a lower level would allow no word.
-ALPHA = 0.03
-_ALPHA_ALONE = 0.05
+#: Chance that a comparison of equal things says better or worse.
+ALPHA = 0.05
+#: Of each end of an interval.
 CONFIDENCE = 0.95
-BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
+BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
+NOT_COMPARABLE = "not comparable"
 
-_RESAMPLES = 9999
-_MOST_DEALS = 50_000
-_MOST_TOLERANCES = 4.0
 _SHORTEST_S = 1e-6  # as in Histogram: shorter counts as 0
 _EPSILON = 1e-9
-_SEED = 20150404
 
-Floats = NDArray[np.float64]
 #: Margin -> the quantile of the gap that it is computed from (timeout minus gap).
 _MARGINS = {"p1": 0.99, "p50": 0.5, "min": 1.0}
 _TAIL = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
@@ -76,7 +75,7 @@ class FigureKind(StrEnum):
 class ComparedMetric:
     """One thing that is compared. `key` is its path in words of summary.json; `label` is for people.
 
-    judged: belongs to the family that gets a word; all others are shown without one.
+    judged: belongs to the family that gets a result; all others are shown without one.
     lower_is_better: None where neither direction is good by itself.
     least: differences below it never matter, whatever their ratio (in the metric's own unit).
     """
@@ -89,11 +88,14 @@ class ComparedMetric:
     least: float = 0.0
 
 
+DROPPED = ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE, judged=True)
+UNSERVED = ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE, judged=True)
+UNSUCCESSFUL = ComparedMetric("requests.unsuccessful.rate", "unsuccessful requests", FigureKind.RATE, judged=True)
 #: The metrics that are judged, fixed before any run is read. Only six, so that five runs per side are enough.
 FAMILY = (
-    ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE, judged=True),
-    ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE, judged=True),
-    ComparedMetric("requests.unsuccessful.rate", "unsuccessful requests", FigureKind.RATE, judged=True),
+    DROPPED,
+    UNSERVED,
+    UNSUCCESSFUL,
     ComparedMetric("requests.GetMessages.latency_s.p99", "GetMessages latency p99", FigureKind.DURATION,
            judged=True, least=LATENCY_FLOOR_S),
     ComparedMetric("refresh.lateness_s.p99", "refresh lateness p99", FigureKind.DURATION,
@@ -116,8 +118,8 @@ class RunFigures:
 
     run: where it is, as the user named it. figures: what was measured; a metric without samples is missing. timeout_s:
     the flex-disconnect-timeout. bounds: figures that are only lower bounds (for margins upper ones), because of
-    requests without an answer or the last silences of chats. identity: equal for two copies of one run. problems: why
-    it is invalid or does not balance.
+    requests without an answer or the last silences of chats. trials: of how many sessions or requests a judged rate is
+    a share. identity: equal for two copies of one run. problems: why it is invalid or does not balance.
     """
 
     run: str
@@ -128,6 +130,7 @@ class RunFigures:
     sessions: int = 0
     identity: str = ""
     bounds: frozenset[ComparedMetric] = frozenset()
+    trials: Mapping[ComparedMetric, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -149,18 +152,27 @@ def bounds(books: Books) -> frozenset[ComparedMetric]:
     return frozenset(metric for metric, _, is_bound in _durations(books, None) if is_bound)
 
 
+def trials(books: Books, cut_off_confirmed: int = 0) -> dict[ComparedMetric, int]:
+    """Return of how many sessions or requests each judged rate of `measure` is a share."""
+    fates = books.fates
+    requests = sum(n for by in books.outcomes.values() for n in by.values())
+    return {DROPPED: fates.known(cut_off_confirmed), UNSERVED: fates.ended, UNSUCCESSFUL: requests}
+
+
 def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
     def rate(key: str, label: str, part: int, whole: int, lower_is_better: bool | None = True) -> _Figure:
-        metric = _JUDGED.get(key) or ComparedMetric(key, label, FigureKind.RATE, lower_is_better)
-        return metric, part / whole if whole else None, False
+        return ComparedMetric(key, label, FigureKind.RATE, lower_is_better), part / whole if whole else None, False
 
     verdicts, fates = books.verdicts, books.fates
     known = fates.known(cut_off_confirmed)
-    outcomes = [item for by in books.outcomes.values() for item in by.items()]
-    unsuccessful = sum(n for outcome, n in outcomes if outcome not in SUCCESSFUL)
-    yield rate("sessions.dropped.rate", "", fates.dropped.most, known)
-    yield rate("sessions.unserved.rate", "", fates.never_accepted.most, fates.ended)
-    yield rate("requests.unsuccessful.rate", "", unsuccessful, sum(n for _, n in outcomes))
+    outcomes = chain.from_iterable(by.items() for by in books.outcomes.values())
+    parts = {
+        DROPPED: fates.dropped.most,
+        UNSERVED: fates.never_accepted.most,
+        UNSUCCESSFUL: sum(n for outcome, n in outcomes if outcome not in SUCCESSFUL),
+    }
+    for metric, whole in trials(books, cut_off_confirmed).items():
+        yield metric, parts[metric] / whole if whole else None, False
     per_session = ComparedMetric("requests.per_session", "requests per session", FigureKind.COUNT, None)
     yield per_session, books.sent.total() / books.started if books.started else None, False
     for verdict in Verdict:
@@ -215,9 +227,10 @@ class ComparisonRow:
     """One metric, side by side; values in the metric's own unit.
 
     base, new: a figure for each run, None if the run had no samples. base_mean, new_mean: over runs, geometric for
-    durations and counts. change: new / base - 1; for rates and margins new - base. interval: of `change`, with
-    CONFIDENCE for this metric alone. p: Mann-Whitney, exact, two-sided, of this metric alone. p_family: with all judged
-    metrics and the tolerance taken into account. word: better, worse or no evidence; None if the metric is not judged.
+    durations and counts. change: new / base - 1; for rates and margins new - base. interval: of `change`; each end
+    holds with CONFIDENCE, for this metric alone. estimate: the difference on the scale of `scaled`. matters_from: the
+    least `change` upwards that the tolerance does not cover. p: the larger one of the two tests, with all judged
+    metrics taken into account. word: better, worse, equivalent or undecided; None if the metric is not judged.
     base_is_bound, new_is_bound: a figure of that side is only a bound (see `RunFigures.bounds`).
     """
 
@@ -228,21 +241,42 @@ class ComparisonRow:
     new_mean: float | None = None
     change: float | None = None
     interval: tuple[float, float] | None = None
+    estimate: MeanDifference | None = None
+    matters_from: float | None = None
     p: float | None = None
-    p_family: float | None = None
     word: str | None = None
     base_is_bound: bool = False
     new_is_bound: bool = False
 
+    @property
+    def worst(self) -> float | None:
+        """The end of the interval that is worse for users; None without an interval or a bad direction."""
+        if self.interval is None or self.metric.lower_is_better is None:
+            return None
+        return self.interval[1] if self.metric.lower_is_better else self.interval[0]
+
+    @property
+    def excludes_worse(self) -> bool:
+        """A change for the worse beyond the tolerance is excluded with CONFIDENCE."""
+        if self.worst is None or self.matters_from is None or self.base_is_bound or self.new_is_bound:
+            return False
+        return (self.worst if self.metric.lower_is_better else -self.worst) <= self.matters_from
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison. word: None if there are too few runs for one."""
+    """The result of a comparison.
+
+    base, new: the runs of each side, in the order of time if it is known. order: of all runs. blocked: the runs are
+    enough, and their order allows no result.
+    """
 
     base: tuple[RunFigures, ...]
     new: tuple[RunFigures, ...]
     tolerance: Tolerance
     rows: tuple[ComparisonRow, ...]
+    order: RunOrder
+    blocked: bool = False
     differences: tuple[SettingDifference, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -251,10 +285,22 @@ class Comparison:
         return [row for row in self.rows if row.word is not None]
 
     @property
+    def unmeasured(self) -> list[ComparisonRow]:
+        """The metrics that should be judged and were measured in some of the runs only."""
+        rows = [row for row in self.rows if row.metric.judged]
+        return [
+            row for row in rows if None in (figures := (*row.base, *row.new)) and any(f is not None for f in figures)
+        ]
+
+    @property
     def word(self) -> str | None:
-        """The whole comparison in a word: worse if anything is."""
+        """The whole comparison in a word: worse if anything is, equivalent if all is. None if nothing is judged."""
+        if self.blocked:
+            return NOT_COMPARABLE
         found = {row.word for row in self.judged}
-        return next((word for word in (WORSE, BETTER, NO_EVIDENCE) if word in found), None)
+        if found and self.unmeasured:
+            found.add(UNDECIDED)
+        return next((word for word in (WORSE, BETTER, UNDECIDED, EQUIVALENT) if word in found), None)
 
     def to_dict(self) -> dict[str, Any]:
         sides = {"base": self.base, "new": self.new}
@@ -263,6 +309,7 @@ class Comparison:
             "alpha": ALPHA,
             "confidence": CONFIDENCE,
             "tolerance": asdict(self.tolerance),
+            "order": {**asdict(self.order), "is_balanced": self.order.is_balanced, "is_paired": self.order.is_paired},
             **{side: [_run_to_dict(run) for run in runs] for side, runs in sides.items()},
             "settings_that_differ": [difference._asdict() for difference in self.differences],
             "notes": list(self.notes),
@@ -277,28 +324,36 @@ def _run_to_dict(run: RunFigures) -> dict[str, Any]:
 
 def _row_to_dict(row: ComparisonRow) -> dict[str, Any]:
     data, metric = vars(row).copy(), row.metric
-    del data["metric"]
+    del data["metric"], data["estimate"]
     change_is = "ratio_minus_1" if metric.kind.is_ratio else "difference"
     return {"label": metric.label, "kind": metric.kind, "judged": metric.judged, "change_is": change_is, **data}
 
 
 def compare_runs(
-    base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance = Tolerance()
+    base: Sequence[RunFigures],
+    new: Sequence[RunFigures],
+    tolerance: Tolerance = Tolerance(),
+    allow_blocked: bool = False,
 ) -> Comparison:
-    """Compare two sides of at least one run each."""
+    """Compare two sides of at least one run each. allow_blocked: judge whatever the order of the runs is."""
     base, new, notes, apart = _distinct(base, new)
     enough = apart and min(len(base), len(new)) >= ENOUGH_RUNS
+    order = order_of([run.started_at for run in base], [run.started_at for run in new])
+    if order.is_known:
+        base, new = (sorted(side, key=lambda run: run.started_at or 0.0) for side in (base, new))
+    blocked = enough and not order.is_balanced and not allow_blocked
+    design = order.design(len(base), len(new))
     metrics = list(dict.fromkeys([*FAMILY, *chain.from_iterable(run.figures for run in (*base, *new))]))
-    rows = [_row(metric, base, new, enough) for metric in metrics]
-    if enough:
-        rows = _judge(rows, base, new, tolerance)
+    rows = [_row(metric, base, new, design if enough else None) for metric in metrics]
+    if enough and not blocked:
+        rows = _judge(rows, design, tolerance, timeout_of((*base, *new)))
         notes += [
             f"{row.metric.label}: not measured in every run, so not judged"
             for row in rows
             if row.metric.judged and row.word is None
         ]
     differences = settings_differences([run.settings for run in base], [run.settings for run in new])
-    return Comparison(tuple(base), tuple(new), tolerance, tuple(rows), tuple(differences), tuple(notes))
+    return Comparison(tuple(base), tuple(new), tolerance, tuple(rows), order, blocked, tuple(differences), tuple(notes))
 
 
 def _distinct(
@@ -319,14 +374,26 @@ def _distinct(
     return list(sides[0].values()), list(sides[1].values()), notes, not both
 
 
-def _row(metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> ComparisonRow:
+def timeout_of(runs: Sequence[RunFigures]) -> float:
+    """Return the mean flex-disconnect-timeout of the runs that have one (seconds), 0 if none has."""
+    timeouts = [run.timeout_s for run in runs if run.timeout_s]
+    return float(np.mean(timeouts)) if timeouts else 0.0
+
+
+def _row(
+    metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], design: SampleDesign | None
+) -> ComparisonRow:
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
-    before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
-    change = interval = None
+    before, after = (scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
+    change = interval = estimate = None
     if len(before) and len(after):
-        change = float(_change(metric, after.mean() - before.mean()))
-        if enough and None not in (*seen, *shown):
-            interval = _interval(metric, before, after)
+        change = float(unscaled_change(metric, after.mean() - before.mean()))
+        if design is not None and None not in (*seen, *shown):
+            error = sqrt(sampling_error(metric, base) ** 2 + sampling_error(metric, new) ** 2)
+            # With 90 %: each end holds with 95 %.
+            estimate = design.estimate(before, after, error)
+            low, high = estimate.interval(2 * CONFIDENCE - 1)
+            interval = float(unscaled_change(metric, low)), float(unscaled_change(metric, high))
     return ComparisonRow(
         metric,
         seen,
@@ -335,12 +402,13 @@ def _row(metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFi
         new_mean=float(_unscaled(metric, after.mean())) if len(after) else None,
         change=change,
         interval=interval,
+        estimate=estimate,
         base_is_bound=any(metric in run.bounds for run in base),
         new_is_bound=any(metric in run.bounds for run in new),
     )
 
 
-def _scaled(metric: ComparedMetric, values: Floats) -> Floats:
+def scaled(metric: ComparedMetric, values: Floats) -> Floats:
     """Return figures on the scale on which they are averaged and subtracted: logarithmic if ratios are compared."""
     return np.log(np.maximum(values, _SHORTEST_S)) if metric.kind.is_ratio else values
 
@@ -349,100 +417,77 @@ def _unscaled(metric: ComparedMetric, values: Any) -> Any:
     return np.exp(values) if metric.kind.is_ratio else values
 
 
-def _change(metric: ComparedMetric, difference: Any) -> Any:
+def unscaled_change(metric: ComparedMetric, difference: Any) -> Any:
+    """Return a difference on the scale of `scaled` as a change (see `ComparisonRow`)."""
     return np.expm1(difference) if metric.kind.is_ratio else difference
 
 
-def _interval(metric: ComparedMetric, base: Floats, new: Floats) -> tuple[float, float]:
-    """Return the interval of the change with CONFIDENCE, by a bootstrap over runs (see the module's docstring)."""
-    random = np.random.default_rng(_SEED)
-    resampled = []
-    for side in (base, new):
-        means = side[random.integers(len(side), size=(_RESAMPLES, len(side)))].mean(axis=1)
-        widened = np.sqrt(len(side) / (len(side) - 1))
-        resampled.append(side.mean() + widened * (means - side.mean()))
-    tail = float(norm.cdf(t.ppf((1 - CONFIDENCE) / 2, len(base) + len(new) - 2)))
-    low, high = _change(metric, np.quantile(resampled[1] - resampled[0], [tail, 1 - tail]))
-    return float(low), float(high)
+def least_change(metric: ComparedMetric, tolerance: Tolerance, timeout_s: float, lower: Any) -> Any:
+    """Return the least difference that matters, on the scale of `scaled`. lower: the lower mean, on the same scale."""
+    if metric.kind is FigureKind.RATE:
+        return tolerance.rate + tolerance.relative * lower
+    if metric.kind is FigureKind.MARGIN:
+        return tolerance.relative * timeout_s
+    return np.log1p(np.maximum(tolerance.relative, metric.least / _unscaled(metric, lower)))
+
+
+def sampling_error(metric: ComparedMetric, runs: Sequence[RunFigures]) -> float:
+    """Return the least standard error of the mean of a rate over runs; 0 for other metrics.
+
+    Runs that all measured 0 do not prove that there is no noise. The error is that of a share of all sessions
+    (requests) of the runs, after one hit and one miss were added. Source: A. Agresti and B. Caffo, "Simple and
+    effective confidence intervals for proportions and differences of proportions", The American Statistician 54 (2000).
+    """
+    n = sum(run.trials.get(metric, 0) for run in runs)
+    if not n:
+        return 0.0
+    rate = (sum(run.figures.get(metric, 0.0) * run.trials.get(metric, 0) for run in runs) + 1) / (n + 2)
+    return sqrt(rate * (1 - rate) / (n + 2))
 
 
 def _judge(
-    rows: list[ComparisonRow], base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance
+    rows: list[ComparisonRow], design: SampleDesign, tolerance: Tolerance, timeout_s: float
 ) -> list[ComparisonRow]:
     """Return the rows with p values and words for the judged metrics that every run measured."""
-    timeouts = [run.timeout_s for run in (*base, *new) if run.timeout_s]
-    timeout_s = float(np.mean(timeouts)) if timeouts else 0.0
-    deals = _deals(len(base), len(new))
-    values = {
-        row.metric: np.array([*row.base, *row.new], dtype=float)
-        for row in rows
-        if row.metric.judged and row.interval is not None
-    }
-    statistics = {metric: _statistic(metric, values[metric], deals, tolerance, timeout_s) for metric in values}
+    statistics: dict[ComparedMetric, Floats] = {}
+    least: dict[ComparedMetric, float] = {}
+    for row in rows:
+        if row.metric.judged and row.estimate is not None:
+            sides = (scaled(row.metric, np.array(side, dtype=float)) for side in (row.base, row.new))
+            labelled = design.labelled(*sides)
+            lower = np.minimum(labelled.base_means, labelled.new_means)
+            matters = np.broadcast_to(least_change(row.metric, tolerance, timeout_s, lower), lower.shape)
+            difference = np.abs(labelled.new_means - labelled.base_means)
+            counts = (difference >= matters * (1 - _EPSILON)) & (difference > _EPSILON)
+            statistics[row.metric] = np.where(counts, labelled.statistics, 0.0)
+            least[row.metric] = float(matters[0])
     largest = np.max(list(statistics.values()), axis=0) if statistics else None
+    # A metric that never varies cannot be called anything, and takes no part of the level.
+    varying = sum(len({*row.base, *row.new}) > 1 for row in rows if row.metric in statistics)
     judged = []
     for row in rows:
-        if row.metric in statistics and row.interval is not None and row.change is not None:
-            alone = _rank_p(values[row.metric], deals)
-            p_family = float(np.mean(largest >= statistics[row.metric][0] * (1 - _EPSILON)))
-            outside = not row.interval[0] <= 0 <= row.interval[1]
-            word = NO_EVIDENCE
-            if p_family <= ALPHA and alone <= _ALPHA_ALONE and outside:
-                word = WORSE if (row.change > 0) == row.metric.lower_is_better else BETTER
-            if word is BETTER and row.new_is_bound:
-                word = NO_EVIDENCE  # beyond its bound NEW may be worse than BASE
-            row = replace(row, p=alone, p_family=p_family, word=word)
+        if row.metric in statistics and row.estimate is not None:
+            seen = statistics[row.metric][0]
+            by_permutation = float(np.mean(largest >= seen * (1 - _EPSILON)))
+            p = max(by_permutation, row.estimate.p(varying))
+            matters_from = float(unscaled_change(row.metric, least[row.metric]))
+            word = _word(row, p, seen > 0, matters_from)
+            row = replace(row, p=p, word=word, matters_from=matters_from)
         judged.append(row)
     return judged
 
 
-def _deals(base: int, new: int) -> NDArray[np.bool_]:
-    """Return the ways to divide all runs into two sides of these sizes: a row each, True for NEW, the observed first.
-
-    All of them; a seeded sample if there are more than _MOST_DEALS.
-    """
-    total = base + new
-    seen = tuple(range(base, total))
-    if comb(total, new) <= _MOST_DEALS:
-        chosen = [seen, *(deal for deal in combinations(range(total), new) if deal != seen)]
-        deals = np.zeros((len(chosen), total), dtype=bool)
-        np.put_along_axis(deals, np.array(chosen), True, axis=1)
-        return deals
-    random = np.random.default_rng(_SEED)
-    deals = np.tile(np.arange(total) >= base, (_MOST_DEALS, 1))
-    deals[1:] = random.permuted(deals[1:], axis=1)
-    return deals
-
-
-def _rank_p(values: Floats, deals: NDArray[np.bool_]) -> float:
-    """Return the exact two-sided p value of Mann and Whitney's rank test; ties have their mean rank."""
-    new = int(deals[0].sum())
-    u = deals @ rankdata(values) - new * (new + 1) / 2
-    distance = np.abs(u - (len(values) - new) * new / 2)
-    return float(np.mean(distance >= distance[0] - _EPSILON))
-
-
-def _statistic(
-    metric: ComparedMetric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
-) -> Floats:
-    """Return for each deal the statistic of a metric (see the module's docstring)."""
-    scaled = _scaled(metric, values)
-    total, new = len(values), int(deals[0].sum())
-    base = total - new
-    sums = deals @ scaled
-    new_mean, base_mean = sums / new, (scaled.sum() - sums) / base
-    difference = np.abs(new_mean - base_mean)
-    # Student's t for two samples of equal variance. Bounded below: runs that are all equal within a side would divide
-    # by the rounding error of 0.
-    spread = float(((scaled - scaled.mean()) ** 2).sum())
-    within = np.maximum(spread - difference**2 * new * base / total, _EPSILON * spread + _EPSILON**2)
-    student = difference / np.sqrt(within / (total - 2) * (1 / new + 1 / base))
-    # The effect in tolerances: it matters from 1 on.
-    if metric.kind is FigureKind.RATE:
-        unit = tolerance.rate + tolerance.relative * np.minimum(base_mean, new_mean)
-    else:
-        unit = tolerance.relative * timeout_s if metric.kind is FigureKind.MARGIN else np.log1p(tolerance.relative)
-    effect = difference / np.maximum(unit, _EPSILON)
-    size = np.abs(_unscaled(metric, new_mean) - _unscaled(metric, base_mean))
-    matters = (size >= metric.least) & (difference > _EPSILON) & (effect >= 1 - _EPSILON)
-    return np.where(matters, student * np.sqrt(np.minimum(effect, _MOST_TOLERANCES)), 0.0)
+def _word(row: ComparisonRow, p: float, matters: bool, matters_from: float) -> str:
+    """Return the result of a judged metric. matters: the observed change is beyond the tolerance."""
+    if row.interval is None or row.change is None:
+        return UNDECIDED
+    low, high = row.interval
+    if matters and p <= ALPHA:
+        if (row.change > 0) == row.metric.lower_is_better:
+            return WORSE
+        # Beyond its bound NEW may be worse than BASE.
+        return UNDECIDED if row.new_is_bound else BETTER
+    least = -matters_from / (1 + matters_from) if row.metric.kind.is_ratio else -matters_from
+    is_within = least * (1 - _EPSILON) < low and high < matters_from * (1 - _EPSILON)
+    exact = not row.base_is_bound and not row.new_is_bound
+    return EQUIVALENT if exact and (is_within or low == high == 0) else UNDECIDED

@@ -5,22 +5,31 @@ from collections.abc import Iterator, Sequence
 from chatload.features.compare.compute import (
     BETTER,
     ENOUGH_RUNS,
+    EQUIVALENT,
     FAMILY_TERMS,
+    NOT_COMPARABLE,
+    UNDECIDED,
     WORSE,
+    ComparedMetric,
     Comparison,
     ComparisonRow,
     FigureKind,
+    Tolerance,
 )
+from chatload.features.compare.power import HIGH, MOST_RUNS, USUAL, ComparisonPlan, Findable
 from chatload.render import charts, words
 from chatload.render import document as doc
 from chatload.render.document import Tone
 from chatload.render.words import MINUS
 
-_TONES = {WORSE: Tone.BAD, BETTER: Tone.GOOD}
+_TONES = {WORSE: Tone.BAD, BETTER: Tone.GOOD, EQUIVALENT: Tone.GOOD, UNDECIDED: Tone.WARN, NOT_COMPARABLE: Tone.WARN}
+#: Letters of an order that are shown.
+_LETTERS = 40
 _SIDE_COLOURS = {"base": "var(--c6)", "new": "var(--good)"}
 
 
-def comparison_document(comparison: Comparison) -> doc.Document:
+def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> doc.Document:
+    """Return a comparison as a document. found: what its runs can find; empty if nothing is judged."""
     judged = [row for row in comparison.rows if row.metric.judged]
     # Metrics whose figures are all 0 or missing are not shown.
     others = [row for row in comparison.rows if not row.metric.judged and any((*row.base, *row.new))]
@@ -36,8 +45,10 @@ def comparison_document(comparison: Comparison) -> doc.Document:
         doc.Section("Runs", (doc.Bullets(named),)),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
     ]
+    if found:
+        sections.insert(0, doc.Section("What these runs can find", (_found("What these runs can find", found),)))
     if others:
-        sections.insert(2, doc.Section("Not judged", (_metrics("Not judged", others, False),), minor=True))
+        sections.insert(-2, doc.Section("Not judged", (_metrics("Not judged", others, False),), minor=True))
     if comparison.differences:
         rows = [
             (item.name, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
@@ -45,24 +56,80 @@ def comparison_document(comparison: Comparison) -> doc.Document:
         ]
         title, headings = "Settings that differ", ("setting", "base", "new", "changes the load")
         sections.insert(0, doc.Section(title, (doc.table(title, headings, rows, sides="lwwl"),)))
-    invalid = [
+    lead: list[doc.Block] = [
         doc.Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
         for run in (*comparison.base, *comparison.new)
         if run.problems
     ]
+    if comparison.blocked:
+        lead.append(doc.Sentence(_REMEDY))
+    elif comparison.judged and not comparison.order.is_balanced:
+        lead.append(doc.Callout("blocked order", f"{_order(comparison)}. {_BLOCKED_ERRORS}"))
     answer = doc.Sentence(_answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN))
-    return doc.Document(answer, sections, lead=invalid)
+    return doc.Document(answer, sections, lead=lead)
+
+
+_REMEDY = (
+    "Make the runs in pairs, one of each side: chatload compare --plan prints a schedule. --allow-blocked judges these "
+    "runs all the same."
+)
+_BLOCKED_ERRORS = (
+    "If the conditions drifted while the runs were made, a difference that these runs show may be due to the drift "
+    "(docs/statistics.md has measured error rates)."
+)
+
+
+def _order(comparison: Comparison) -> str:
+    letters = comparison.order.letters
+    if not letters:
+        return "the order of the runs is not known, because one of them has no start time"
+    shown = letters if len(letters) <= _LETTERS else f"{letters[: _LETTERS - 1]}…"
+    return f"in the order of time the runs are {shown} (B = base, N = new)"
+
+
+def _found(name: str, found: Sequence[Findable]) -> doc.Table:
+    """Return the table of what runs can find of each metric."""
+    headings = ["metric", "noise", f"found {100 * USUAL:g} %", f"found {100 * HIGH:g} %", "runs", "runs equiv."]
+    rows = [[item.metric.label, *_findable_cells(item)] for item in found]
+    return doc.table(name, headings, rows)
+
+
+def _found_terms(tolerance: Tolerance) -> str:
+    """Return what the columns of `_found` mean."""
+    twice = _percent(2 * tolerance.relative)
+    return (
+        "Noise: the standard deviation of a run. Found 80 %: a regression of this size is called worse in 80 of 100 "
+        f"comparisons. Runs: per side, to find twice the tolerance ({twice} of a duration) in 80 of 100 comparisons. "
+        "Runs equiv.: per side, to call equal things equivalent in 80 of 100 comparisons."
+    )
+
+
+def _findable_cells(item: Findable) -> list[str]:
+    changes = [_worse(item.metric, change) if change is not None else "none" for change in (item.usual, item.high)]
+    noise = change_text(item.metric, item.noise).removeprefix("+")
+    return [noise, *changes, *(_runs(runs) for runs in (item.runs, item.runs_for_equivalence))]
+
+
+def _worse(metric: ComparedMetric, change: float) -> str:
+    """Return a change for the worse with its sign."""
+    return change_text(metric, change if metric.lower_is_better else -change)
+
+
+def _runs(runs: int | None) -> str:
+    return str(runs) if runs is not None else f"over {MOST_RUNS}"
 
 
 def _metrics(name: str, rows: Sequence[ComparisonRow], judged: bool) -> doc.Table:
-    """Return a table of metrics. judged: with a column for better, worse or no evidence."""
+    """Return a table of metrics. judged: with a column for the result of each."""
     intervals = any(row.interval for row in rows)
-    headings = ["metric", "base", "new", "change", *["95 % interval"] * intervals, *["result"] * judged]
+    headings = ["metric", "base", "new", "change", *["interval"] * intervals, *["result"] * judged]
     lines: list[list[doc.TableCell | str]] = []
     for row in rows:
         base, new = _mean(row, row.base_mean, row.base_is_bound), _mean(row, row.new_mean, row.new_is_bound)
-        word = doc.TableCell(row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in _TONES)
-        cells = [row.metric.label, base, new, _change(row, row.change), *[_interval(row)] * intervals]
+        word = doc.TableCell(
+            row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in (WORSE, BETTER)
+        )
+        cells = [row.metric.label, base, new, change_text(row.metric, row.change), *[_interval(row)] * intervals]
         lines.append([*cells, *[word] * judged])
     return doc.table(name, headings, lines, "lrrr" + "r" * intervals + "l" * judged)
 
@@ -74,25 +141,86 @@ def _answer(comparison: Comparison) -> str:
         if min(base, new) < ENOUGH_RUNS:
             return f"{runs}: not judged. A verdict (better, worse) needs at least {ENOUGH_RUNS} runs per side"
         return f"{runs}: nothing could be judged"
-    changed = [row for row in comparison.rows if row.word == comparison.word]
-    if comparison.word in _TONES:
-        return f"{comparison.word}: " + ", ".join(f"{row.metric.label} {_change(row, row.change)}" for row in changed)
-    metrics = words.plural(len(comparison.judged), "metric")
-    return f"no evidence of a difference that matters: {metrics}, {base} runs against {new}"
+    if comparison.word == NOT_COMPARABLE:
+        return f"not comparable: {_order(comparison)}, so a drift of the conditions would look like a difference"
+    judged = comparison.judged
+    if comparison.word in (WORSE, BETTER):
+        changed = [row for row in judged if row.word == comparison.word]
+        named = ", ".join(f"{row.metric.label} {change_text(row.metric, row.change)}" for row in changed)
+        return f"{comparison.word}: {named}"
+    if comparison.word == EQUIVALENT:
+        metrics = words.plural(len(judged), "metric")
+        return f"equivalent: {metrics} within the tolerance at 95 % confidence, {base} runs against {new}"
+    possible = [f"{row.metric.label} {_worst(row)}" for row in judged if not row.excludes_worse]
+    possible += [f"{row.metric.label} by an unknown amount" for row in comparison.unmeasured]
+    if not possible:
+        return "undecided: a change for the worse is excluded at 95 % confidence, one for the better is possible"
+    return f"undecided: a change for the worse is neither shown nor excluded. Still possible: {', '.join(possible)}"
+
+
+def _worst(row: ComparisonRow) -> str:
+    """Return the worst change that the interval of a row does not exclude."""
+    bounded = row.base_is_bound or row.new_is_bound
+    return "by an unknown amount" if bounded else change_text(row.metric, row.worst)
 
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
+    relative, rate = _percent(comparison.tolerance.relative), _percent(comparison.tolerance.rate)
     if comparison.judged:
-        relative, rate = _percent(comparison.tolerance.relative), _percent(comparison.tolerance.rate)
         yield (
-            f"A change matters if it is larger than {relative} of a duration, {relative} of the timeout for a margin, "
-            f"or {rate} plus {relative} of the lower rate for a rate. Of 100 comparisons of equal things, at most "
-            "5 say better or worse. No evidence does not mean equal: see the intervals. Each interval holds with 95 % "
-            "confidence by itself."
+            f"The tolerance is {relative} of a duration, {relative} of the timeout for a margin, and {rate} plus "
+            f"{relative} of the lower rate for a rate. Differences below 0.1 ms of a latency and 10 ms of a lateness "
+            "never matter."
         )
+        yield (
+            "Worse and better: the change is beyond the tolerance and larger than the noise between runs. Of 100 "
+            "comparisons of equal things, at most 5 say worse or better."
+        )
+        yield (
+            "Equivalent: the interval lies within the tolerance. Undecided: a change beyond the tolerance may exist. "
+            "Each end of an interval holds with 95 % confidence for its metric."
+        )
+        yield _found_terms(comparison.tolerance)
+        how = "pair by pair, in the order of time" if comparison.order.is_paired else "as two groups"
+        yield f"The runs were compared {how}."
     yield f"{'; '.join(FAMILY_TERMS)}."
     yield "Figures are means over runs, geometric means for durations. pt is percentage points."
     yield from comparison.notes
+
+
+def plan_document(plan: ComparisonPlan) -> doc.Document:
+    """Return the plan of a comparison: the order of the runs, and what it can find."""
+    tolerance = plan.tolerance
+    answer = f"{plan.runs} runs per side, in pairs of one base and one new run, each pair in random order"
+    sections = [
+        doc.Section("Make the runs in this order", (doc.Verbatim("\n".join(_steps(plan))),)),
+        doc.Section("Then compare", (doc.Verbatim(_command(tolerance, plan.equivalence)),)),
+    ]
+    if plan.findable:
+        title = f"What these runs can find, by the noise of {plan.earlier} earlier runs"
+        sections.append(doc.Section(title, (_found(title, plan.findable),)))
+    title = "What these runs can find of a duration, for an assumed noise"
+    headings = ["noise", f"found {100 * USUAL:g} %", f"found {100 * HIGH:g} %", "runs", "runs equiv."]
+    rows = [_findable_cells(item) for item in plan.by_noise]
+    sections.append(doc.Section(title, (doc.table(title, headings, rows, "rrrrr"),)))
+    sections.append(doc.Section("How to read this", (doc.Sentence(_found_terms(tolerance), Tone.SOFT),)))
+    return doc.Document(doc.Sentence(answer), sections)
+
+
+def _steps(plan: ComparisonPlan) -> Iterator[str]:
+    """Yield a line for each run: its number, its side and its folder."""
+    made = {"B": 0, "N": 0}
+    width = len(str(plan.runs))
+    for at, letter in enumerate(plan.letters, 1):
+        made[letter] += 1
+        side = {"B": "base", "N": "new"}[letter]
+        yield f"{at:>{width + 1}}  {side:<4}  --run-dir compare/{side}-{made[letter]:0{width}}"
+
+
+def _command(tolerance: Tolerance, equivalence: bool) -> str:
+    given = f"--tolerance {100 * tolerance.relative:g}% --rate-tolerance {100 * tolerance.rate:g}%"
+    required = " --require-equivalence" if equivalence else ""
+    return f"chatload compare compare/base-* -- compare/new-* \\\n  {given}{required}"
 
 
 def value(row: ComparisonRow, figure: float | None) -> str:
@@ -111,14 +239,14 @@ def _mean(row: ComparisonRow, mean: float | None, is_bound: bool) -> str:
 def _interval(row: ComparisonRow) -> str:
     if row.interval is None:
         return ""
-    return f"{_change(row, row.interval[0], unit=False)} to {_change(row, row.interval[1])}"
+    return f"{change_text(row.metric, row.interval[0], unit=False)} to {change_text(row.metric, row.interval[1])}"
 
 
-def _change(row: ComparisonRow, by: float | None, unit: bool = True) -> str:
+def change_text(metric: ComparedMetric, by: float | None, unit: bool = True) -> str:
     """Return how much higher or lower NEW is, with its sign; empty for None."""
     if by is None:
         return ""
-    kind, percent = row.metric.kind, abs(100 * by)
+    kind, percent = metric.kind, abs(100 * by)
     suffix = {FigureKind.MARGIN: " s", FigureKind.RATE: " pt"}.get(kind, " %")
     decimals = 2 if not kind.is_ratio or percent < 10 else 1 if percent < 100 else 0
     amount = abs(by) if kind is FigureKind.MARGIN else percent

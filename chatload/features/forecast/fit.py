@@ -416,6 +416,7 @@ def predict(fitted: FittedRun, question: ForecastQuestion, replayer: Replayer, s
     drop_rate: with incidents as often as in the run; low, high: its 95 % interval for the sessions held. range_low,
     range_high: an interval that also allows for the few incidents that the run showed. calm_rate: outside incidents.
     by_incident: for each incident of the run, the part of the open sessions that one such incident drops.
+    drops_per_chat_hour: the same drops, per hour that an accepted chat was open; None if none was.
     """
     job = job_of(fitted, question, seed)
     cohort = replayer(job)
@@ -435,6 +436,7 @@ def predict(fitted: FittedRun, question: ForecastQuestion, replayer: Replayer, s
         "refreshes_per_s": books.sent["GetMessages"] * per_s,
         "starts_per_s": books.sent["RequestChat"] * per_s,
         "drop_rate": cohort.dropped / known,
+        "drops_per_chat_hour": 3600 * cohort.dropped / books.exposure_s if books.exposure_s > 0 else None,
         "low": low,
         "high": high,
         "range_low": range_low,

@@ -3,8 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatload.render.document import Block, Bullets, Document, Section, Sentence, Tone, table
-from chatload.render.words import bounds, duration, number, percent, plural, seconds, with_minus
+from chatload.render.document import (
+    Block,
+    Bullets,
+    Document,
+    Section,
+    Sentence,
+    Table,
+    TableColumn,
+    TableRow,
+    Tone,
+    columns,
+    table,
+)
+from chatload.render.words import bounds, duration, hourly, number, percent, plural, seconds, with_minus
 
 #: `schema_version` of the JSON.
 SCHEMA_VERSION = 1
@@ -32,10 +44,13 @@ def forecast_document(report: Report) -> Document:
     fit = ("figure", "measured", "reproduced", "allowed", "judged")
     forecast: list[Block] = [Sentence(answer(report), tone, strong=True)]
     if report["predictions"]:
-        predictions = ("sessions", "refresh", "requests/s", "dropped", "95 % interval", "margin p1")
+        predictions = [
+            *columns(("sessions", "refresh", "requests/s", "dropped", "95 % interval", "margin p1")),
+            TableColumn("drops per chat-hour", page_only=True),
+        ]
         incidents = ("sessions", "refresh", "calm", "each incident", "uncertain")
         forecast += [
-            table("Forecast", predictions, [_prediction(row) for row in report["predictions"]]),
+            Table("Forecast", predictions, [TableRow(_prediction(row)) for row in report["predictions"]]),
             Sentence("where the drops come from"),
             table("Drops by incident", incidents, [_drops(row) for row in report["predictions"]], caption=_CAPTION),
         ]
@@ -87,7 +102,9 @@ def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
 
 def _prediction(row: Report) -> tuple[str, ...]:
     requests, margin = number(round(row["requests_per_s"])), _s(row["margins_s"].get("p1"))
-    return number(row["sessions"]), refresh(row), requests, percent(row["drop_rate"]), bounds(row), margin
+    per_hour = row["drops_per_chat_hour"]
+    shown = number(row["sessions"]), refresh(row), requests, percent(row["drop_rate"]), bounds(row), margin
+    return (*shown, "" if per_hour is None else hourly(per_hour))
 
 
 def _drops(row: Report) -> tuple[str, ...]:

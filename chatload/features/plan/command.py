@@ -10,11 +10,14 @@ import click
 
 from chatload import exit_codes
 from chatload.errors import FileError, NothingTestedError, UsageError
+from chatload.features.plan.certificate import SweepInterval, read_certificate, read_sweep
 from chatload.features.plan.compute import INCONCLUSIVE, MISSED, NOT_MEASURED, influences, make_plan
+from chatload.features.plan.doubt import doubt_of
 from chatload.features.plan.inputs import (
     DEFAULT_TIMEOUT_S,
     PRESETS,
     Constraint,
+    DayProfile,
     Demand,
     Drops,
     LengthDistribution,
@@ -40,6 +43,7 @@ _LEAST_SERVED = 0.5
 
 _SHARE = share_type()
 _RUN = "the run"
+_SWEEP = "the sweep"
 
 
 @click.command(short_help="How many servers the expected chats need.")
@@ -53,8 +57,24 @@ _RUN = "the run"
 @click.option("--chats-per-hour", type=float, metavar="N", help="Chats that arrive in the busiest hour.")
 @click.option("--chats-per-day", type=float, metavar="N", help="Or: in a day.")
 @click.option("--peak-hour-share", type=_SHARE, metavar="SHARE", help="Share of the day's chats in its busiest hour.")
+@click.option(
+    "--arrival-profile",
+    metavar="FILE",
+    help="Or: the rate over the day, the CSV of locustfiles/arrivals.py. The plan is for its busiest instant.",
+)
+@click.option(
+    "--rate-cv",
+    type=_SHARE,
+    metavar="SHARE",
+    help="How much a day's rate differs from the expected one: standard deviation / mean. Default: not at all.",
+)
 @click.option("--growth", type=_SHARE, metavar="SHARE", help="Growth to plan for, such as 20%. Default: none.")
-@click.option("--handling-time", type=float, metavar="S", help="Mean length of a chat, waiting for an agent included.")
+@click.option(
+    "--handling-time",
+    type=float,
+    metavar="S",
+    help="Mean length of a chat, waiting for an agent included; with --agents, without it.",
+)
 @click.option(
     "--handling-distribution",
     type=click.Choice([item.value for item in LengthDistribution]),
@@ -62,10 +82,20 @@ _RUN = "the run"
 )
 @click.option("--handling-cv", type=float, metavar="X", help="Of lognormal: standard deviation / mean.")
 @click.option(
+    "--agents",
+    type=int,
+    metavar="N",
+    help="Chats that can be with an agent at once; more wait, and poll. Default: all.",
+)
+@click.option(
+    "--patience", type=float, metavar="S", help="Mean time until a waiting customer gives up. Default: never."
+)
+@click.option(
     "--percentile", type=float, metavar="P", help="Plan for chats not exceeded in P % of the hour. Default: 99.9."
 )
 @click.option("--peakedness", type=float, metavar="Z", help="Variance / mean of chats open. Default: 1, Poisson.")
 @click.option("--poll-interval", type=float, metavar="S", help="Time between two GetMessages of a chat.")
+@click.option("--tune", metavar="FILE", help="Take the poll interval that a sweep recommends, from its tune.json.")
 @click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
 @click.option("--messages-per-chat", type=float, metavar="N", help="Messages of a chat, of both sides.")
 @click.option(
@@ -78,7 +108,10 @@ _RUN = "the run"
 @click.option("--target-drop-rate", type=_SHARE, metavar="SHARE", help="Share of chats that may be dropped.")
 @click.option("--spare", type=int, metavar="N", help="Servers that may fail at the peak. Default: 1 (N+1).")
 @click.option(
-    "--run", metavar="RUN", help="Take a server's capacity, and figures of chats that are not given, from RUN."
+    "--run",
+    metavar="RUN",
+    help="Take a server's capacity, and figures of chats that are not given, from RUN. Of a capacity search, the "
+    "capacity is the interval that it certifies.",
 )
 @click.option("--run-servers", type=int, metavar="N", help="Servers that carried the run. Default: 1.")
 @click.option("--sessions-per-server", type=float, metavar="N", help="Chats open at once that a server carries.")
@@ -94,9 +127,9 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     """How many servers the expected chats need, with how much headroom, and which assumption matters most.
 
     The mean number of open chats is arrivals x handling time (Little's law). Its distribution is
-    Poisson, and the plan is for a percentile of it. The capacity of a server is typed in, taken from a
-    run (what was held, which need not be the limit) or the vendor's. Times are seconds, shares 15% or
-    0.15.
+    Poisson, and the plan is for a percentile of it. The rate may change over the day and from day to
+    day, and chats may wait for agents. The capacity of a server is typed in, taken from a run (what was
+    held, or what a capacity search certifies) or the vendor's. Times are seconds, shares 15% or 0.15.
 
     Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to decide, none
     measured, or most of the run's sessions were never accepted, 2 wrong usage, 3 the run is invalid or
@@ -108,6 +141,8 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
         --preset genesys-sizing --messages-per-chat 12
       chatload plan --chats-per-day 20000 --peak-hour-share 15% \\
         --run reports/mine --html plan.html
+      chatload plan --arrival-profile weekday.csv --rate-cv 5% --agents 120 \\
+        --patience 180 --handling-time 600 --run reports/capacity
     """
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}
@@ -122,9 +157,11 @@ def build(inputs: Mapping[str, Any], origins: Mapping[str, str]) -> PlanReport:
         raise UsageError("--run-servers needs --run")
     if "run" in inputs and "drop_rate_bound" in inputs:
         raise UsageError("--drop-rate-bound contradicts --run, which was measured", "give one of them")
-    measured = _measure(inputs["run"], inputs.get("run_servers", 1)) if "run" in inputs else None
+    run_servers = inputs.get("run_servers", 1)
+    measured = _measure(inputs["run"], run_servers) if "run" in inputs else None
+    sweep = read_sweep(inputs["tune"]) if "tune" in inputs else None
     preset = PRESETS[inputs["preset"]] if "preset" in inputs else None
-    values, sources = _demand(inputs, origins, measured)
+    values, sources = _demand(inputs, origins, measured, sweep)
     demand = Demand(**values)
     typed = {constraint: float(inputs[constraint]) for constraint in Constraint if constraint in inputs}
     capacity = capacity_of(measured, preset.figures if preset else {}, typed)
@@ -133,24 +170,33 @@ def build(inputs: Mapping[str, Any], origins: Mapping[str, str]) -> PlanReport:
         raise UsageError("--drop-rate-bound is not above 0 and at most 1", "an upper bound is never 0")
     typed_drops = None if bound is None else Drops(bound=bound)
     made = make_plan(demand, capacity, measured.drops if measured else typed_drops)
-    return PlanReport(made, influences(made), sources, measured, preset)
+    certificate = measured.certificate if measured else None
+    doubt = doubt_of(made, certificate, run_servers) if certificate else None
+    return PlanReport(made, influences(made), sources, measured, preset, sweep, doubt)
 
 
 def _demand(
-    inputs: Mapping[str, Any], origins: Mapping[str, str], measured: Measured | None
+    inputs: Mapping[str, Any], origins: Mapping[str, str], measured: Measured | None, sweep: SweepInterval | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the fields of the demand, and where each comes from: given, else measured, else the default."""
+    """Return the fields of the demand, and where each comes from: given, else the sweep, the run, or the default."""
     given = {field: name for name, field in _DEMAND.items() if name in inputs}
     of_run = measured.demand if measured else {}
-    values = {**of_run, **{field: inputs[name] for field, name in given.items()}}
-    sources = {**dict.fromkeys(of_run, _RUN), **{field: origins[name] for field, name in given.items()}}
+    of_sweep = {"poll_interval_s": sweep.interval_s, "flex_disconnect_timeout_s": sweep.timeout_s} if sweep else {}
+    values = {**of_run, **of_sweep, **{field: inputs[name] for field, name in given.items()}}
+    sources = {**dict.fromkeys(of_run, _RUN), **dict.fromkeys(of_sweep, _SWEEP)}
+    sources |= {field: origins[name] for field, name in given.items()}
     for field, name in (("handling_time_s", "--handling-time"), ("poll_interval_s", "--poll-interval")):
         if field not in values:
             raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
+    if "agents" in values and sources["handling_time_s"] == _RUN:
+        message = "--agents needs --handling-time, the time with an agent"
+        raise UsageError(message, "the length of a run's chats includes the wait")
     interval, timeout = values["poll_interval_s"], values.get("flex_disconnect_timeout_s", DEFAULT_TIMEOUT_S)
     if measured and sources["poll_interval_s"] == _RUN and interval >= timeout:
         message = f"{measured.run}: a chat polled every {interval:.3g} s only, not below the timeout of {timeout:g} s"
         raise UsageError(message, "give --poll-interval")
+    if "arrival_profile" in values:
+        values["arrival_profile"] = DayProfile.load(values["arrival_profile"])
     if "handling_distribution" in values:
         values["handling_distribution"] = LengthDistribution(values["handling_distribution"])
     if "other_requests_per_chat" not in values and values.get("messages_per_chat", 0) > 0:
@@ -168,18 +214,20 @@ def _measure(name: str, servers: int) -> Measured:
     with RunReader.open(name) as reader:
         summary = summarize(reader)
         refuse_unusable(summary, name, hint)
+        certificate = read_certificate(name)
         accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
-        if accepted < _LEAST_SERVED * started:
+        # A capacity search goes beyond what the servers accept on purpose.
+        if certificate is None and accepted < _LEAST_SERVED * started:
             why = summary["sessions"]["not_accepted"][0]["why"]
             message = f"{name}: only {accepted} of {started} sessions were accepted; most often: {why}"
             raise NothingTestedError(message, hint)
-        return measure_run(reader, name, servers)
+        return measure_run(reader, name, servers, certificate)
 
 
 def _file(path: Path) -> dict[str, Any]:
     """Return the inputs in a TOML file, each read like its option on the command line."""
     options = {option.name: option for option in plan.params if option.name is not None}
-    known = [*_DEMAND, *Constraint, "run", "run_servers", "drop_rate_bound", "preset"]
+    known = [*_DEMAND, *Constraint, "run", "run_servers", "tune", "drop_rate_bound", "preset"]
     found = {}
     for key, value in read_toml(path).items():
         if key not in known:

@@ -1,34 +1,27 @@
 """A capacity plan: how many servers carry the expected chats, with how much headroom, and what matters most.
 
-The model of chats open at once is M/G/infinity: Poisson arrivals, no chat waits, any distribution of the chat length.
-Mean: J. D. C. Little, "A proof for the queuing formula: L = lambda W", Operations Research 9 (1961).
-The number open is then Poisson with that mean, for *every distribution of the length* (insensitivity):
-J. Riordan, "Telephone traffic time averages", Bell System Technical Journal 30 (1951); L. Takács,
-"Introduction to the Theory of Queues" (1962).
-
-If arrivals come in bunches, the number open varies more than Poisson. Its variance-to-mean ratio is
-the peakedness Z of R. I. Wilkinson, "Theories for toll traffic engineering in the U.S.A.", Bell System
-Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N with mean a and peakedness Z
-is approximated by Z times a Poisson number with mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
-simple approximation technique", Bell System Technical Journal 59 (1980).
-Mean and variance do not determine the distribution: the 99.9 % quantile of a negative binomial with the same mean and
-variance (bunches of very different sizes) is up to 6 % higher.
-
-The plan also has the vendor's rule for the threads that refresh chats: refreshPoolSize = peak_chat_sessions /
-(refreshPeriod x 5), Genesys Web Engagement, chat options. With refreshPeriod in seconds a refresh takes 0.2 s of a
-thread.
+`queueing` and `agents` have the distribution of the chats open at once. The plan also has the vendor's rule for the
+threads that refresh chats: refreshPoolSize = peak_chat_sessions / (refreshPeriod x 5), Genesys Web Engagement, chat
+options. With refreshPeriod in seconds a refresh takes 0.2 s of a thread.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scipy.special import gammainc, ndtr
-
 from chatload.errors import UsageError
-from chatload.features.plan.inputs import Capacity, Constraint, Demand, Drops, Origin
+from chatload.features.plan.agents import WaitingFigures
+from chatload.features.plan.inputs import Capacity, Constraint, DayProfile, Demand, Drops, Origin
+from chatload.features.plan.queueing import (
+    above,
+    built_up,
+    dispersion,
+    exceeded_at,
+    least,
+    level,
+    rounded_up,
+)
 from chatload.stats.rates import CONFIDENCE, per_unit
 
 #: Requests of one thread of the vendor's refresh pool per second.
@@ -41,19 +34,19 @@ SHOWN, MISSED, INCONCLUSIVE, NOT_MEASURED, NO_TARGET = "shown", "missed", "incon
 STEP, FARTHEST = 0.1, 10.0
 #: The inputs of the demand that are changed, if they are given.
 _CHANGED = (
-    "chats_per_hour", "chats_per_day", "peak_hour_share", "growth", "handling_time_s", "handling_cv", "peakedness",
-    "poll_interval_s", "other_requests_per_chat", "messages_per_chat",
+    "chats_per_hour", "chats_per_day", "peak_hour_share", "arrival_profile", "rate_cv", "growth", "handling_time_s",
+    "handling_cv", "agents", "patience_s", "peakedness", "poll_interval_s", "other_requests_per_chat",
+    "messages_per_chat",
 )  # fmt: skip
-#: A level this near to a whole number counts as that number: the rounding error of the bisection.
-_ROUNDING = 1e-9
-_HALVINGS = 200
 
 
 @dataclass(frozen=True)
 class Peak:
     """The peak hour: means, and the planned values (at least 1), which are exceeded in the share `Demand.tail` only.
 
-    built_up: the part of the mean that is reached after one hour that begins without open chats.
+    built_up: the part of the mean that is reached after one hour that begins without open chats. at_s: when most chats
+    are open, in seconds since the profile of arrivals began; None without a profile, or if its highest rate is taken as
+    lasting. waiting: what customers feel at the peak; None if there are as many agents as chats.
     """
 
     mean_chats: float
@@ -61,6 +54,8 @@ class Peak:
     mean_arrivals: float
     arrivals: int
     built_up: float
+    at_s: float | None = None
+    waiting: WaitingFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -132,19 +127,18 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
 
     Raises UsageError if no known figure of a server can be compared with the demand.
     """
-    chats, arrivals = _planned(demand, whole_level)
-    loads = _loads(demand, chats, arrivals)
+    chats, arrivals = (rounded_up(planned) for planned in _planned(demand))
+    loads = loads_of(demand, chats, arrivals)
     rows = tuple(sorted(_rows(loads, capacity), key=lambda row: -row.needed / row.per_server))
     if not rows:
         raise UsageError("--messages-per-server needs --messages-per-chat", "or give --sessions-per-server")
     needed = max(row.servers for row in rows)
     if needed > MOST_SERVERS:
         raise UsageError(f"the plan needs {needed} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
-    reached = built_up(3600, demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
     return ServerPlan(
         demand=demand,
         capacity=capacity,
-        peak=Peak(demand.mean_chats, int(chats), demand.arrivals_per_hour, int(arrivals), reached),
+        peak=_peak(demand, chats, arrivals),
         loads=loads,
         rows=rows,
         needed=needed,
@@ -156,22 +150,44 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
     )
 
 
-def _planned(demand: Demand, exceeded: Callable[[float, float, float], float]) -> tuple[float, float]:
-    """Return the open chats and the arrivals of the peak hour to plan for. exceeded: `level` or `whole_level`."""
+def _peak(demand: Demand, chats: int, arrivals: int) -> Peak:
+    lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
+    queue, busiest = demand.queue, demand.busiest
+    return Peak(
+        mean_chats=demand.mean_chats,
+        chats=chats,
+        mean_arrivals=demand.arrivals_per_hour,
+        arrivals=arrivals,
+        built_up=built_up(3600, *lengths),
+        at_s=None if busiest is None else busiest.at_s,
+        waiting=None if queue is None else queue.figures(demand.handling_time_s),
+    )
+
+
+def _planned(demand: Demand) -> tuple[float, float]:
+    """Return the open chats and the arrivals of the peak hour to plan for, at least 1, not rounded."""
     spread = dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
-    chats = exceeded(demand.mean_chats, demand.tail, demand.peakedness)
-    return max(chats, 1), max(exceeded(demand.arrivals_per_hour, demand.tail, spread), 1)
+    chats = exceeded_at(demand.chats_above, demand.tail, 2 * demand.mean_chats)
+    arrivals = level(demand.arrivals_per_hour, demand.tail, spread, demand.rate_cv)
+    return max(chats, 1.0), max(arrivals, 1.0)
 
 
-def _loads(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:
-    """Return what this many open chats, and this many arrivals in the hour, need of each constraint."""
-    length = demand.handling_time_s
-    messages = demand.messages_per_chat
+def loads_of(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:
+    """Return what this many open chats, and this many arrivals in the hour, need of each constraint.
+
+    Chats that wait for an agent poll, but they have no messages. A customer who gives up sends the other requests of a
+    chat at most.
+    """
+    length, messages = demand.handling_time_s, demand.messages_per_chat
+    talking = chats if demand.agents is None else min(chats, demand.agents)
+    ending = talking / length
+    if demand.patience_s is not None:
+        ending += (chats - talking) / demand.patience_s
     return {
         Constraint.SESSIONS: chats,
-        Constraint.REQUESTS: chats * (1 / demand.poll_interval_s + demand.other_requests_per_chat / length),
+        Constraint.REQUESTS: chats / demand.poll_interval_s + ending * demand.other_requests_per_chat,
         Constraint.STARTS: arrivals / 3600,
-        Constraint.MESSAGES: None if messages is None else chats * messages / length,
+        Constraint.MESSAGES: None if messages is None else talking * messages / length,
     }
 
 
@@ -185,13 +201,14 @@ def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> list[Pla
 
 def servers_needed(demand: Demand, capacity: Capacity) -> int:
     """Return how many servers carry the peak, without spare ones."""
-    loads = _loads(demand, *_planned(demand, whole_level))
+    chats, arrivals = (rounded_up(planned) for planned in _planned(demand))
+    loads = loads_of(demand, chats, arrivals)
     return max(row.servers for row in _rows(loads, capacity))
 
 
 def servers_worth(demand: Demand, capacity: Capacity) -> float:
     """Return the load in servers as a fractional number, so that the effect of small changes can be measured."""
-    loads = _loads(demand, *_planned(demand, level))
+    loads = loads_of(demand, *_planned(demand))
     return max(row.needed / row.per_server for row in _rows(loads, capacity))
 
 
@@ -204,22 +221,28 @@ def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:
     """Return the factor on the chats per hour from which on one more server is needed."""
 
     def too_many(factor: float) -> bool:
-        more = replace(demand, growth=(1 + demand.growth) * factor - 1)
-        return servers_needed(more, capacity) > needed
+        try:
+            return servers_needed(demand.grown(factor), capacity) > needed
+        except UsageError:  # More chats than the agents can end: no number of servers is enough.
+            return True
 
     return least(too_many, 1.0, 2.0)
 
 
 def _at_random(demand: Demand, capacity: Capacity, needed: int) -> int | None:
-    """Return the servers needed if chats go to random servers: then each has a Poisson number of chats."""
+    """Return the servers needed if chats go to random servers: then each has a Poisson number of chats.
+
+    None if no figure of sessions is known, or if agents are limited: the plan has no formula for a part of that queue.
+    """
     limit = capacity.get(Constraint.SESSIONS)
-    if limit is None:
+    if limit is None or demand.agents is not None:
         return None
 
     def fits(servers: int) -> bool:
         # Random assignment divides bunches of arrivals too: Z - 1 is divided by the number of servers.
         peakedness = 1 + (demand.peakedness - 1) / servers
-        return above(math.floor(limit.value), demand.mean_chats / servers, peakedness) <= demand.tail
+        share = above(math.floor(limit.value), demand.offered / servers, peakedness, demand.rate_cv)
+        return share <= demand.tail
 
     servers = needed + bisect_left(range(needed, MOST_SERVERS + 1), True, key=fits)
     return servers if servers <= MOST_SERVERS else None
@@ -236,14 +259,17 @@ def judge_drops(drops: Drops | None, demand: Demand) -> DropClaim:
     every distribution (Jensen).
     """
     target = demand.target_drop_rate
-    if drops is None or (drops.bound is None and drops.chat_seconds <= 0):
-        return DropClaim(NO_TARGET if target is None else NOT_MEASURED, target)
-    if drops.bound is not None:
-        return DropClaim(_claim(target, 0.0, drops.bound), target, upper=drops.bound)
 
     def share(per_s: float) -> float:
         return -math.expm1(-per_s * demand.handling_time_s)
 
+    bound = None if drops is None else drops.bound
+    if drops is not None and drops.per_hour_bound is not None:
+        bound = share(drops.per_hour_bound / 3600)
+    if bound is not None:
+        return DropClaim(_claim(target, 0.0, bound), target, upper=bound)
+    if drops is None or drops.chat_seconds <= 0:
+        return DropClaim(NO_TARGET if target is None else NOT_MEASURED, target)
     exposure, both_sides = drops.chat_seconds, 2 * CONFIDENCE - 1
     lower = share(per_unit(drops.drops, exposure, both_sides)[0])
     upper = share(per_unit(drops.possible, exposure, both_sides)[1])
@@ -291,12 +317,12 @@ def influences(plan: ServerPlan) -> list[Influence]:
     """Return every input that is a quantity, the most influential first."""
     names = [name for name in _CHANGED if getattr(plan.demand, name)]
     found = [_influence(plan, name) for name in (*names, "percentile", *(row.constraint for row in plan.rows))]
-    return sorted(found, key=lambda item: (-item.strength, abs(item.one_more_change or FARTHEST)))
+    return sorted(found, key=lambda item: (-round(item.strength, 6), round(abs(item.one_more_change or FARTHEST), 6)))
 
 
 def _value(name: str, demand: Demand, capacity: Capacity) -> float:
-    value: float = capacity[name].value if isinstance(name, Constraint) else getattr(demand, name)
-    return value
+    value = capacity[name].value if isinstance(name, Constraint) else getattr(demand, name)
+    return demand.arrivals_per_hour if isinstance(value, DayProfile) else float(value)
 
 
 def _changed(plan: ServerPlan, name: str, factor: float) -> tuple[Demand, Capacity] | None:
@@ -310,7 +336,7 @@ def _changed(plan: ServerPlan, name: str, factor: float) -> tuple[Demand, Capaci
         return demand, {**capacity, name: capacity[name]._replace(value=value)}
     change: dict[str, Any] = {name: 100 - 100 * demand.tail * factor if name == "percentile" else value}
     try:
-        return replace(demand, **change), capacity
+        return demand.grown(factor) if name == "arrival_profile" else replace(demand, **change), capacity
     except UsageError:
         return None
 
@@ -349,77 +375,3 @@ def _edge(plan: ServerPlan, name: str, toward: float) -> float:
         return toward
     impossible = least(lambda share: _changed(plan, name, 1 + share * (toward - 1)) is None, 0.0, 1.0)
     return 1 + max(impossible - 1e-9, 0.0) * (toward - 1)
-
-
-# -- how many chats are open at once --------------------------------------------------------------
-
-
-def above(level: float, mean: float, peakedness: float = 1.0) -> float:
-    """Return the share of time in which more than `level` chats are open; exact Poisson if peakedness is 1.
-
-    Between whole numbers it is interpolated by a continuous function that equals Poisson at whole numbers.
-    """
-    return float(gammainc(level / peakedness + 1, mean / peakedness))
-
-
-def level(mean: float, tail: float, peakedness: float = 1.0) -> float:
-    """Return the least level (not rounded) that is exceeded for at most the share `tail` of the time."""
-
-    def enough(x: float) -> bool:
-        return above(x, mean, peakedness) <= tail
-
-    return 0.0 if enough(0.0) else least(enough, 0.0, max(2 * mean, 1.0))
-
-
-def whole_level(mean: float, tail: float, peakedness: float = 1.0) -> int:
-    """Return the least whole number of chats that is exceeded for at most the share `tail` of the time."""
-    return math.ceil(level(mean, tail, peakedness) - _ROUNDING * max(mean, 1.0))
-
-
-def built_up(seconds: float, handling_time_s: float, distribution: str, cv: float | None = None) -> float:
-    """Return which share of the steady-state mean is reached `seconds` after chats began to arrive at a constant rate.
-
-    It is the stationary-excess distribution of the chat's length: S. G. Eick, W. A. Massey and W. Whitt,
-    "The physics of the M_t/G/infinity queue", Operations Research 41 (1993). distribution: exponential,
-    fixed, or lognormal with coefficient of variation `cv`.
-    """
-    ratio = seconds / handling_time_s
-    if distribution == "fixed":
-        return min(ratio, 1.0)
-    if distribution == "exponential":
-        return -math.expm1(-ratio)
-    sigma = _sigma(cv)
-    z = (math.log(ratio) + sigma**2 / 2) / sigma
-    return float(ndtr(z - sigma) + ratio * ndtr(-z))
-
-
-def dispersion(peakedness: float, distribution: str, cv: float | None = None) -> float:
-    """Return the variance-to-mean ratio of arrivals for which the number of open chats has this peakedness.
-
-    Z = 1 + (dispersion - 1) E[min(S, S')] / E[S] for two independent lengths S and S', if bunches are short
-    compared with the lengths: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
-    International Teletraffic Congress (1983). The ratio is 1/2 for exponential lengths, 1 for fixed ones.
-    """
-    known = {"fixed": 1.0, "exponential": 0.5}
-    overlap = known.get(distribution) or float(2 * ndtr(-_sigma(cv) / math.sqrt(2)))
-    return 1 + (peakedness - 1) / overlap
-
-
-def _sigma(cv: float | None) -> float:
-    """Return the standard deviation of the logarithm of a lognormal variable; cv: its coefficient of variation."""
-    return math.sqrt(math.log1p((cv or 0.0) ** 2))
-
-
-def least(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the least x above `low` at which a condition holds, by bisection, rounded up.
-
-    The condition must hold for all greater x too. `high` is doubled until it holds there.
-    """
-    while not holds(high):
-        low, high = high, 2 * high
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high

@@ -4,12 +4,17 @@ shows it. What a run held need not be the limit.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 from chatload.errors import UsageError
+from chatload.features.plan.agents import AgentQueue, agent_queue, fluid_peak, profile_queue
+from chatload.features.plan.certificate import CapacityCertificate
+from chatload.features.plan.queueing import BusiestInstant, above, busiest_instant
+from chatload.run.arrivals import RateProfile, load_profile
 from chatload.run.books import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
@@ -51,6 +56,7 @@ class Origin(StrEnum):
     """Where a figure of capacity comes from."""
 
     HELD = "held by the run"
+    CERTIFIED = "capacity search"
     TYPED = "typed in"
     PRESET = "preset"
 
@@ -61,14 +67,46 @@ def option(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class DayProfile:
+    """The arrival rate over a day, and the file that it is from."""
+
+    name: str
+    rate: RateProfile
+
+    @classmethod
+    def load(cls, path: str | Path) -> "DayProfile":
+        """Read the CSV file of `--arrival-profile`. Raises FileError."""
+        return cls(str(path), load_profile(path))
+
+    @property
+    def highest_rate(self) -> float:
+        """The highest rate (chats per hour)."""
+        return 3600 * max(max(piece.first, piece.last) for piece in self.rate.pieces)
+
+    @property
+    def longest_row_s(self) -> float:
+        """The longest time between two of its rows (seconds): what changes faster is not in it."""
+        return max(piece.end - piece.start for piece in self.rate.pieces)
+
+    def clock(self, at_s: float) -> str:
+        """Return an instant, in seconds since the profile began, as H:MM of its file's time."""
+        minutes = round((self.rate.first_row_s + at_s) / 60)
+        return f"{minutes // 60}:{minutes % 60:02}"
+
+
+@dataclass(frozen=True)
 class Demand:
     """The expected demand. Shares and growth are fractions, times are seconds.
 
-    chats_per_hour: in the peak hour; or chats_per_day and peak_hour_share, the share of them in the peak hour.
-    handling_cv: standard deviation / mean of the chat length, for lognormal. percentile: the planned number of open
-    chats is not exceeded in this part of the peak hour (percent). peakedness: variance-to-mean ratio of the number of
-    open chats, 1 for Poisson. messages_per_chat: of both sides, None if not known. other_requests_per_chat: without
-    polls. spare: servers that may fail. target_drop_rate: the share of chats that may be dropped.
+    chats_per_hour: in the peak hour; or chats_per_day and peak_hour_share, the share of them in the peak hour; or
+    arrival_profile, the rate over the day. rate_cv: standard deviation / mean of the day's rate around the expected
+    one. handling_time_s: mean time that a chat is open; with `agents`, the mean time with an agent, without the wait.
+    handling_cv: standard deviation / mean of the chat length, for lognormal. agents: chats that can be with an agent at
+    once, None for as many as come; further chats wait. patience_s: mean time until a waiting customer gives up, None if
+    nobody does. percentile: the planned number of open chats is not exceeded in this part of the peak hour (percent).
+    peakedness: variance-to-mean ratio of the number of open chats, 1 for Poisson. messages_per_chat: of both sides,
+    None if not known. other_requests_per_chat: without polls. spare: servers that may fail. target_drop_rate: the share
+    of chats that may be dropped.
     """
 
     handling_time_s: float
@@ -76,8 +114,12 @@ class Demand:
     chats_per_hour: float | None = None
     chats_per_day: float | None = None
     peak_hour_share: float | None = None
+    arrival_profile: DayProfile | None = None
+    rate_cv: float = 0.0
     handling_distribution: LengthDistribution = LengthDistribution.EXPONENTIAL
     handling_cv: float | None = None
+    agents: float | None = None
+    patience_s: float | None = None
     growth: float = 0.0
     percentile: float = 99.9
     peakedness: float = 1.0
@@ -95,6 +137,7 @@ class Demand:
                 _finite(item.name, value)
         self._check_arrivals()
         self._check_chats()
+        self._check_agents()
         if not 50 <= self.percentile < 100:
             raise UsageError(f"--percentile {self.percentile:g} is not from 50 up to, not including, 100")
         if self.target_drop_rate is not None and not 0 < self.target_drop_rate < 1:
@@ -109,11 +152,16 @@ class Demand:
             raise UsageError(message, "the approximation is not valid there: plan for the largest bunch itself")
 
     def _check_arrivals(self) -> None:
-        if self.chats_per_hour is not None and (self.chats_per_day is not None or self.peak_hour_share is not None):
-            also = "--chats-per-day" if self.chats_per_day is not None else "--peak-hour-share"
-            raise UsageError(f"--chats-per-hour and {also} contradict each other", "give one of them")
-        if self.chats_per_hour is None and self.chats_per_day is None:
-            raise UsageError("the number of chats is missing", "give --chats-per-hour, or --chats-per-day")
+        ways = ("arrival_profile", "chats_per_hour", "chats_per_day", "peak_hour_share")
+        given = [name for name in ways if getattr(self, name) is not None]
+        if len(given) > 1 and given[0] != "chats_per_day":
+            raise UsageError(f"{option(given[0])} and {option(given[1])} contradict each other", "give one of them")
+        if not given or given == ["peak_hour_share"]:
+            hint = "give --chats-per-hour, --chats-per-day or --arrival-profile"
+            raise UsageError("the number of chats is missing", hint)
+        if not 0 <= self.rate_cv < 1:
+            message = f"--rate-cv {100 * self.rate_cv:g} % is not from 0 up to, not including, 100 %"
+            raise UsageError(message, "it is the standard deviation of the day's rate divided by its mean")
         if self.chats_per_day is not None and self.peak_hour_share is None:
             raise UsageError("--chats-per-day needs --peak-hour-share", "the share of them in the busiest hour")
         for name in ("chats_per_hour", "chats_per_day"):
@@ -146,18 +194,88 @@ class Demand:
                 "every chat would be dropped",
             )
 
+    def _check_agents(self) -> None:
+        if self.agents is None:
+            if self.patience_s is not None:
+                raise UsageError("--patience needs --agents", "without it every chat has an agent at once")
+            return
+        if self.agents < 1:
+            raise UsageError(f"--agents {self.agents:g} is not a number from 1")
+        _above_0("patience_s", self.patience_s)
+        if self.handling_distribution is not LengthDistribution.EXPONENTIAL:
+            message = f"--agents contradicts --handling-distribution {self.handling_distribution}"
+            raise UsageError(message, "Erlang's formulas for waiting chats hold for exponential handling times")
+        if self.peakedness != 1:
+            raise UsageError("--agents contradicts --peakedness", "Erlang's formulas hold for Poisson arrivals")
+        queue = self.queue
+        if queue is not None and queue.unstable_share > self.tail / 2:
+            days = f"on {100 * queue.unstable_share:.3g} % of days " if self.rate_cv else ""
+            message = (
+                f"--agents {self.agents:g}: {days}more chats come than the agents can end, and the queue never ends"
+            )
+            raise UsageError(message, "give --patience, or more agents")
+
     @property
     def arrivals_per_hour(self) -> float:
-        """Chats that arrive in the peak hour, growth included."""
+        """Chats that arrive in the peak hour, growth included; of a profile, in an hour at its highest rate."""
         before = self.chats_per_hour
-        if before is None:
+        if self.arrival_profile is not None:
+            before = self.arrival_profile.highest_rate
+        elif before is None:
             before = (self.chats_per_day or 0.0) * (self.peak_hour_share or 0.0)
         return before * (1 + self.growth)
 
     @property
+    def busiest(self) -> BusiestInstant | None:
+        """When most chats are open on a day with the expected rate, and the load of this instant in erlangs.
+
+        None without a profile, or if its highest rate is taken as lasting: with agents, but without patience. The
+        number of chats in a birth-death process grows with the rate, so that is an upper bound.
+        """
+        profile = self.arrival_profile
+        if profile is None:
+            return None
+        factor, length = 1 + self.growth, self.handling_time_s
+        if self.agents is None:
+            at_s, mean = busiest_instant(profile.rate, length, self.handling_distribution, self.handling_cv)
+            return BusiestInstant(at_s, mean * factor)
+        if self.patience_s is None:
+            return None
+        peak = fluid_peak(profile.rate, factor, self.agents, length, self.patience_s)
+        return BusiestInstant(peak.at_s, peak.offered)
+
+    @property
+    def offered(self) -> float:
+        """The load of the peak in erlangs: the mean number of chats that would be open if it lasted and none waited."""
+        busiest = self.busiest
+        return self.arrivals_per_hour * self.handling_time_s / 3600 if busiest is None else busiest.mean
+
+    @property
+    def queue(self) -> AgentQueue | None:
+        """The chats that wait and those with an agent; None if there are as many agents as chats."""
+        if self.agents is None:
+            return None
+        if self.patience_s is None:
+            return agent_queue(self.offered, self.agents, None, self.rate_cv)
+        if self.arrival_profile is None:
+            return agent_queue(self.offered, self.agents, self.patience_s / self.handling_time_s, self.rate_cv)
+        agents = (self.agents, self.handling_time_s, self.patience_s)
+        return profile_queue(self.arrival_profile.rate, 1 + self.growth, *agents, self.rate_cv)
+
+    @property
     def mean_chats(self) -> float:
-        """The mean number of chats open at once in the peak hour, by Little's law."""
-        return self.arrivals_per_hour * self.handling_time_s / 3600
+        """The mean number of chats open at once at the peak, those that wait for an agent included."""
+        queue = self.queue
+        return self.offered if queue is None else queue.mean
+
+    def chats_above(self, level: float) -> float:
+        """Return the share of time, at the peak, in which more than `level` chats are open."""
+        queue = self.queue
+        return above(level, self.offered, self.peakedness, self.rate_cv) if queue is None else queue.above(level)
+
+    def grown(self, factor: float) -> "Demand":
+        """Return the demand with this many times the chats."""
+        return replace(self, growth=(1 + self.growth) * factor - 1)
 
     @property
     def tail(self) -> float:
@@ -225,13 +343,15 @@ class Drops:
     """Measured drops, and the time in which they happened.
 
     drops: proven. possible: proven and unproven. chat_seconds: time that chats were open, summed over all chats.
-    bound: instead of these, an upper bound of the share of chats dropped, if only that is known.
+    bound, per_hour_bound: instead of these, an upper bound of the share of chats dropped, or of the drops in an hour
+    that a chat is open, if only that is known.
     """
 
     drops: int = 0
     possible: int = 0
     chat_seconds: float = 0.0
     bound: float | None = None
+    per_hour_bound: float | None = None
 
 
 class Held(NamedTuple):
@@ -246,7 +366,8 @@ class Held(NamedTuple):
 class Measured:
     """The figures of one run that a plan uses. Times are seconds.
 
-    held: by all servers together. bursts: bursts of drops. demand: what is known of the run by fields of Demand: the
+    held: by all servers together. certificate: of a capacity search, also for all servers together. bursts: bursts of
+    drops. demand: what is known of the run by fields of Demand: the
     mean time that chats were open (divided by the chats that ended), this time divided by the polls, the requests of a
     chat other than polls, and the timeout.
     """
@@ -260,15 +381,23 @@ class Measured:
     refused: int
     bursts: int
     demand: Mapping[str, float]
+    certificate: CapacityCertificate | None = None
 
-    def capacity(self) -> dict[Constraint, float]:
-        """Return what one server held: an equal part."""
+    def capacity(self) -> dict[Constraint, ServerFigure]:
+        """Return what one server held, or holds by the certificate: an equal part."""
         held = zip((Constraint.SESSIONS, Constraint.REQUESTS, Constraint.STARTS), self.held, strict=True)
-        return {constraint: value / self.servers for constraint, value in held if value > 0}
+        figures = {constraint: ServerFigure(value, Origin.HELD) for constraint, value in held if value > 0}
+        if self.certificate is not None:
+            figures[Constraint.SESSIONS] = ServerFigure(self.certificate.lower, Origin.CERTIFIED)
+            if self.certificate.requests_per_s is not None:
+                figures[Constraint.REQUESTS] = ServerFigure(self.certificate.requests_per_s, Origin.CERTIFIED)
+        return {name: figure._replace(value=figure.value / self.servers) for name, figure in figures.items()}
 
 
-def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
-    """Read a run. servers: number of servers that shared its load.
+def measure_run(
+    reader: RunReader, name: str, servers: int = 1, certificate: CapacityCertificate | None = None
+) -> Measured:
+    """Read a run. servers: number of servers that shared its load. certificate: what its capacity search certifies.
 
     Raises UsageError if it held nothing. A load counts as held if it lasted for at least one flex-disconnect-timeout,
     because a refresh that comes too late shows only after that time.
@@ -293,6 +422,10 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
         drops += session.verdict in DROPPED_SURELY
         possible += may_be_dropped(session)
     books = reader.books()
+    dropped = Drops(drops, possible, open_s)
+    if certificate is not None:
+        # A search goes above the capacity on purpose. Its certificate has the drops at the certified load.
+        dropped = Drops(per_hour_bound=certificate.drops_per_chat_hour_upper)
     polls = books.sent[_POLL]
     accepted = books.started - refused
     demand = {
@@ -306,11 +439,12 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
         held=held,
         held_for_s=stretch,
         servers=servers,
-        drops=Drops(drops, possible, open_s),
+        drops=dropped,
         sessions=books.started,
         refused=refused,
         bursts=len(find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at).bursts),
         demand={name: value for name, value in demand.items() if value is not None},
+        certificate=certificate,
     )
 
 
@@ -342,12 +476,13 @@ def capacity_of(
     Raises UsageError if a figure is impossible or there is none.
     """
     found: dict[Constraint, ServerFigure] = {}
+    published = {constraint: ServerFigure(value, Origin.PRESET) for constraint, value in preset.items()}
     held = measured.capacity() if measured else {}
-    for figures, origin in ((preset, Origin.PRESET), (held, Origin.HELD), (typed, Origin.TYPED)):
-        for constraint, value in figures.items():
-            _finite(constraint, value)
-            _above_0(constraint, value)
-            found[constraint] = ServerFigure(value, origin)
+    given = {constraint: ServerFigure(value, Origin.TYPED) for constraint, value in typed.items()}
+    for constraint, figure in (*published.items(), *held.items(), *given.items()):
+        _finite(constraint, figure.value)
+        _above_0(constraint, figure.value)
+        found[constraint] = figure
     if not found:
         raise UsageError(
             "the capacity of a server is missing",

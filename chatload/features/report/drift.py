@@ -3,13 +3,13 @@
 Method. The steady part of the run is the time in which its full load was present, without the first tenth (warm-up). It
 is cut into BLOCKS blocks of equal time, each into CELLS cells. The value of a metric in a cell comes from the merged
 histograms and counts of its windows. The value of a block is the median of its cells; for a rate it is the rate of all
-chats of the block, because rare events are missing from most cells. `chatload.stats.trend` finds slopes and jumps in
-the blocks. The chance of a false alarm, FALSE_ALARM, is divided among all metrics (the memory of all processes
-together counts as one), and again between slopes and jumps.
+chats of the block, because rare events are missing from most cells. `chatload.stats.trend` tests whether the blocks
+change at all, and says whether the change is a slope, jumps, or both. The chance of a false alarm, FALSE_ALARM, is
+divided among all metrics (the memory of all processes together counts as one).
 
-A run that goes on is checked many times, and each check could raise a false alarm. So all checks before the end share
-one half of FALSE_ALARM: the k-th doubling of the run's length gets 1/(k(k+1)) of this half, and all of them together
-not more than the half. The check at the end gets the other half.
+A run that goes on is checked many times, and each check could raise a false alarm. So the check at the end gets
+the share AT_END of FALSE_ALARM, and all checks before share the rest: the k-th doubling of the run's length gets
+1/(k(k+1)) of the rest, and all of them together not more than the rest.
 
 A change is claimed only if it is large enough to matter: over the steady part at least `DriftMetric.matters` of the
 level, and at least `DriftMetric.floor`.
@@ -29,8 +29,8 @@ from chatload.stats.trend import Trend, find_trend
 
 #: Number of blocks of a steady part, of cells of a block, and of blocks that a claim needs at least.
 BLOCKS, CELLS, LEAST_BLOCKS = 20, 5, 10
-#: The chance that a drift is claimed of a run that has none.
-FALSE_ALARM = 0.05
+#: The chance that a drift is claimed of a run that has none, and the share of it that the check at the end has.
+FALSE_ALARM, AT_END = 0.05, 0.7
 #: Confidence of the intervals that are shown.
 CONFIDENCE = 0.95
 #: Minimum length of a steady part (seconds), and the part of it that is left out as warm-up.
@@ -73,9 +73,11 @@ class Drift:
     """A metric's slow change; lists, as in JSON.
 
     level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with CONFIDENCE; None:
-    not bounded. drifts: the slope is claimed. worse: it is a change for the worse. jumps: [Unix seconds, size] of jumps
-    that are claimed. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left at this rate: least,
-    estimate, most (None if the interval does not bound it); None for other metrics and if it is not claimed.
+    not bounded. drifts: the slope is claimed. worse: it is a change for the worse. jumps: [Unix seconds, size, low,
+    high] of jumps that are claimed, with CONFIDENCE. either: the change is the slope or the jump, it is not known
+    which; the slope is that without the jump. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left
+    at this rate: least, estimate, most (None if the interval does not bound it); None for other metrics and if no slope
+    is certain.
     """
 
     metric: str
@@ -87,6 +89,7 @@ class Drift:
     drifts: bool
     worse: bool
     jumps: list[list[float]]
+    either: bool
     blocks: list[list[float]]
     gone_in_h: list[float | None] | None = None
 
@@ -163,18 +166,16 @@ def find_drift(
     began, end = steady
     start = began + _WARM_UP * (end - began)
     cells = _cells(windows, start, end)
-    alarm = _spend(end - began, ended)
+    alarm = error_budget(end - began, ended)
     family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
     of_all = sum(metric.share for metric in family)
     drifts = []
     for metric in family:
         times, values = _blocks(cells, metric)
         if len(values) >= LEAST_BLOCKS:
-            level = alarm * metric.share / (2 * of_all)
-            strict = find_trend(times, values, 1 - level, level)
-            shown = find_trend(times, values, CONFIDENCE, level)
+            trend = find_trend(times, values, CONFIDENCE, alarm * metric.share / of_all)
             blocks = [[start + at, value] for at, value in zip(times.tolist(), values.tolist(), strict=True)]
-            drifts.append(_claimed(metric, strict, shown, blocks, (end - start) / 3600))
+            drifts.append(_claimed(metric, trend, blocks, (end - start) / 3600))
     return Soak(start, end, metrics=drifts) if drifts else Soak(why_not="too little happened in it")
 
 
@@ -194,12 +195,15 @@ def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float
     return (start, end) if median > 0 and end - start >= LEAST_S else None
 
 
-def _spend(length_s: float, ended: bool) -> float:
-    """Return the chance of a false alarm that this check may use."""
+def error_budget(length_s: float, ended: bool) -> float:
+    """Return the chance of a false alarm that a check of all metrics may use.
+
+    length_s: of the steady part so far (seconds). ended: whether the run has ended.
+    """
     if ended:
-        return FALSE_ALARM / 2
+        return AT_END * FALSE_ALARM
     look = 1 + int(log2(max(length_s / LEAST_S, 1.0)))
-    return FALSE_ALARM / 2 / (look * (look + 1))
+    return (1 - AT_END) * FALSE_ALARM / (look * (look + 1))
 
 
 def _cells(windows: Iterable[Window], start: float, end: float) -> list[Cell | None]:
@@ -239,22 +243,24 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
     return np.array(times), np.array(values)
 
 
-def _claimed(metric: DriftMetric, strict: Trend, shown: Trend, blocks: list[list[float]], hours: float) -> Drift:
+def _claimed(metric: DriftMetric, trend: Trend, blocks: list[list[float]], hours: float) -> Drift:
     """Return a metric's drift over so many hours, claimed if it is significant and large enough to matter."""
-    least = max(metric.matters * abs(shown.level), metric.floor)
-    slope, low, high = (3600 * value for value in (shown.slope, shown.low, shown.high))
+    least = max(metric.matters * abs(trend.level), metric.floor)
+    slope, low, high = (3600 * value for value in (trend.slope, trend.low, trend.high))
     jumps = [
-        [(blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size]
-        for jump in strict.jumps
+        [(blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size, jump.low, jump.high]
+        for jump in trend.jumps
         if abs(jump.size) >= least
     ]
-    drifts = strict.sure and abs(slope) * hours >= least
+    drifts = trend.drifts and (bool(jumps) if trend.either else abs(slope) * hours >= least)
+    either = trend.either and drifts
     gone: list[float | None] | None = None
-    if metric.name == "margin.p1" and drifts and slope < 0:
+    if metric.name == "margin.p1" and drifts and not either and slope < 0:
         left = blocks[-1][1]
         gone = [max(left / -low, 0.0), max(left / -slope, 0.0), max(left / -high, 0.0) if high < 0 else None]
     return Drift(
-        metric=metric.name, unit=metric.unit, level=shown.level, slope=slope,
+        metric=metric.name, unit=metric.unit, level=trend.level, slope=slope,
         low=low if isfinite(low) else None, high=high if isfinite(high) else None,
-        drifts=drifts, worse=slope * metric.worse > 0, jumps=jumps, blocks=blocks, gone_in_h=gone,
+        drifts=drifts, worse=slope * metric.worse > 0, jumps=jumps, either=either, blocks=blocks,
+        gone_in_h=gone,
     )  # fmt: skip

@@ -25,7 +25,7 @@ def drift(run: Path, as_json: bool) -> None:
 
     RUN may still be active. Each slope has a 95 % interval. A drift is claimed only if it is significant among all
     metrics and all checks together (a run without drift has a false alarm with a chance of 5 % at most), and if it
-    is large enough to matter. Jumps (a restart, a failover) are reported separately. Needs 10 minutes of steady load.
+    is large enough to matter. A jump (a restart, a failover) is no drift. Needs 10 minutes of steady load.
     Exits 4 if the run has ended and no session of it was accepted.
 
     \b
@@ -73,7 +73,9 @@ def drift_table(drift: Mapping[str, Any]) -> Table | None:
         said = [] if not row["drifts"] else ["drifts" if row["worse"] else "gets better"]
         said += [words.plural(len(row["jumps"]), "jump")] if row["jumps"] else []
         slopes = (_signed(row, row[name]) for name in ("slope", "low", "high"))
-        claimed = TableCell(", ".join(said) or "steady", Tone.WARN if said else Tone.PLAIN)
+        claimed = TableCell(
+            (" or " if row["either"] else ", ").join(said) or "steady", Tone.WARN if said else Tone.PLAIN
+        )
         name = row["metric"]
         if len(name) > _MOST_NAME:
             name = f"{name[: _MOST_NAME - 9]}…{name[-8:]}"
@@ -83,7 +85,8 @@ def drift_table(drift: Mapping[str, Any]) -> Table | None:
     caption = (
         f"slopes over the steady part of the run, {words.instant(drift['start'])} to {words.instant(drift['end'])}: "
         "Theil-Sen over 20 blocks. at least, at most: their 95 % intervals, widened for the correlation left between "
-        "blocks. A drift is claimed if it is significant among all these metrics and large enough to matter"
+        "blocks. A change is claimed if it is significant among all these metrics and large enough to matter. "
+        "drifts or 1 jump: it is one of the two, and the blocks do not show which"
     )
     headings = ("metric", "at the start", "per hour", "at least", "at most", "claimed")
     return table("Drift", headings, rows, sides="lrrrrl", caption=caption)
@@ -102,17 +105,19 @@ def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
         mark = {"type": "line", "color": "var(--bad)", "strokeWidth": 2}
         fit = charts.layer(_fitted(row, points, scale), mark, **place, detail={"field": "line"})
         said = ". ".join(sentence[:1].upper() + sentence[1:] for sentence in _sentences(row)) + "."
-        heading = f"{row['metric']} drifts" if row["drifts"] else f"{row['metric']} jumps"
+        kinds = [kind for kind, is_it in (("drifts", row["drifts"]), ("jumps", row["jumps"])) if is_it]
+        heading = f"{row['metric']} {(' or ' if row['either'] else ' and ').join(kinds)}"
         cells = [(words.duration(3600 * p["t"]), f"{p['n']:.4g}") for p in points]
         figures = table(f"{heading} in figures", ("into the run", unit), cells, sides="rr")
         yield Chart(heading, {"layer": [dots, fit]}, said, f"{row['metric']} over the run. {said}", figures)
 
 
 def _fitted(row: Mapping[str, Any], points: list[dict[str, float]], scale: float) -> list[dict[str, float]]:
-    """Return the fitted line at each block; a line of its own between two jumps."""
+    """Return the fitted line at each block; a line of its own between two jumps that are certain."""
     lines: dict[int, list[dict[str, float]]] = {}
+    jumps = [] if row["either"] else row["jumps"]
     for point, (at, _) in zip(points, row["blocks"], strict=True):
-        lines.setdefault(sum(at > jump for jump, _ in row["jumps"]), []).append(point)
+        lines.setdefault(sum(at > jump[0] for jump in jumps), []).append(point)
     slope, fitted = row["slope"] * scale, []
     for line, own in lines.items():
         level = median(point["n"] - slope * point["t"] for point in own)
@@ -133,9 +138,16 @@ def _sentences(row: Mapping[str, Any]) -> Iterator[str]:
             most = "never" if gone[2] is None else _hours(gone[2])
             rate = f"at this rate the margin is gone in {_hours(gone[1])} ({_hours(gone[0])} to {most})"
             said += f": {rate}" if gone[1] else ": the margin is gone"
+        if row["either"]:
+            said += f", or jumps by {_jump(row, *row['jumps'][0])}; the blocks do not show which"
         yield said
-    for at, size in row["jumps"]:
-        yield f"{row['metric']} jumps by {_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')}"
+    if not row["either"]:
+        yield from (f"{row['metric']} jumps by {_jump(row, *jump)}" for jump in row["jumps"])
+
+
+def _jump(row: Mapping[str, Any], at: float, size: float, low: float, high: float) -> str:
+    between = f"95 % interval {_signed(row, low)} to {_signed(row, high)}"
+    return f"{_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')} ({between})"
 
 
 def _valued(row: Mapping[str, Any], value: float | None) -> str:

@@ -199,6 +199,35 @@ def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
     yield Chart(heading, spec, "a dot is the share, a line its bounds", f"{heading}: {said}")
 
 
+def age_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
+    """The probability that a chat was dropped before an age, a line, with its bounds, a band."""
+    by_age = summary["dropped_by_age"]
+    if len(by_age) < 2:
+        return
+    unit = "s" if by_age[-1]["age_s"] < 180 else "min"
+    rows = [
+        {"age": row["age_s"] / _SCALES[unit], **{key: 100 * row[key] for key in ("rate", "low", "high")}}
+        for row in ({"age_s": 0.0, "rate": 0.0, "low": 0.0, "high": 0.0}, *by_age)
+    ]
+    across = charts.x("age", f"age of the chat, {_UNITS[unit]}", scale={"zero": True})
+    up = charts.y("rate", "dropped before this age, %", scale={"zero": True})
+    spec = {"layer": [charts.band(rows, across, "low", "high"), charts.line(rows, across, up)]}
+    heading = "Drops by age of the chat, with bounds"
+    cells = [
+        (
+            *(words.duration(row["age_s"]), words.number(row["at_risk"]), words.percent(row["rate"])),
+            words.bounds(row),
+        )
+        for row in by_age
+    ]
+    headings = ("age", "chats that reached it", "dropped before", "bounds")
+    shown = table(
+        f"{heading} in figures", headings, cells, caption="Kaplan-Meier; bounds: beta product confidence procedure"
+    )
+    said = "the line is the share of chats dropped before an age (Kaplan-Meier), the band its bounds at each age"
+    yield Chart(heading, spec, said, figures=shown)
+
+
 def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
     """How the gaps lie against the timeout, and the generator's own lateness."""
     if books.gap.observed.count:

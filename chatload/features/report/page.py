@@ -51,7 +51,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
     rows = drift_view.drift_table(drift)
     more = PageBlocks(
-        verdicts=tuple(figures.verdict_chart(summary)),
+        verdicts=(*figures.verdict_chart(summary), *figures.age_chart(summary)),
         outcomes=(_outcomes(summary),),
         drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
         refresh=tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
@@ -119,7 +119,12 @@ def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
 
 def _latencies(books: Books) -> doc.Block:
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
-    measured = [(name, books.latency[name]) for name in operations]
+    measured = [
+        (f"{name} {what}", by_operation[name])
+        for name in operations
+        for what, by_operation in (("latency", books.latency), ("response time", books.response_time))
+        if name in by_operation
+    ]
     measured.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
     rows = [
         (
@@ -132,10 +137,11 @@ def _latencies(books: Books) -> doc.Block:
     if not rows:
         return doc.Sentence("no request was sent", Tone.SOFT)
     caption = (
-        "from the first byte of a request to the last byte of its answer, within 1 %. A request without an answer took "
-        "longer than the client waited"
+        "latency: from the first byte of a request to the last byte of its answer, within 1 %. Response time: from the "
+        "instant for which it was scheduled, skipped polls included. A request without an answer took longer than the "
+        "client waited"
     )
-    headings = ("operation", "samples", "without an answer", *_PERCENTILES)
+    headings = ("duration", "samples", "without an answer", *_PERCENTILES)
     return doc.table("Latency", headings, rows, caption=caption)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from chatload.render import words
 from chatload.render.document import Code, Inline
 from chatload.run.books import LATE_START_S
+from chatload.run.lifetimes import chat_hours_text
+from chatload.stats.rates import per_unit_text
 from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 
 NOTHING_TESTED = "nothing was tested"
@@ -55,12 +57,63 @@ def answer(summary: Mapping[str, Any]) -> str:
                 f"({share}): {words.number(late)} because a refresh came too late, "
                 f"{words.number(early)} though every refresh was in time"
             )
-        return f"{words.number(surely)} of {of} {was} dropped {how}{more}"
+        return f"{words.number(surely)} of {of} {was} dropped {how}{_in_chat_hours(summary, ',')}{more}"
     if possibly:
         return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
-    bound = words.under(dropped)
-    sure = f": {bound} with {words.confidence(dropped['confidence'])} confidence" if bound else ""
-    return f"none of {of} was dropped{sure}"
+    exposure = summary["exposure"]
+    hourly = exposure["dropped_per_chat_hour"]
+    bounds = []
+    # The bound of a censored rate per session would be too low.
+    if dropped["high"] is not None and not exposure["censored"]:
+        bounds.append(words.under(dropped))
+    if hourly["high"] is not None:
+        bounds.append(f"under {per_unit_text(hourly['high'], up=True)} per chat-hour")
+    each = ", each" if len(bounds) > 1 else ""
+    sure = f": {' and '.join(bounds)}{each} with {words.confidence(dropped['confidence'])} confidence" if bounds else ""
+    return f"none of {of} was dropped{_in_chat_hours(summary)}{sure}"
+
+
+def _in_chat_hours(summary: Mapping[str, Any], comma: str = "") -> str:
+    hours = summary["exposure"]["chat_hours"]
+    return f"{comma} in {chat_hours_text(hours)}" if hours else ""
+
+
+def exposure(summary: Mapping[str, Any]) -> str:
+    """Return the drops per chat-hour with their bounds; empty without exposure."""
+    hourly, hours = summary["exposure"]["dropped_per_chat_hour"], summary["exposure"]["chat_hours"]
+    if hourly["rate"] is None:
+        return ""
+    count = words.number(hourly["most"])
+    if hourly["least"] < hourly["most"]:
+        count = f"{words.number(hourly['least'])} to {count}"
+    return (
+        f"drops per chat-hour: {words.hourly(hourly['rate'])} ({count} in {chat_hours_text(hours)}), bounds "
+        f"{words.hourly_bounds(hourly)}"
+    )
+
+
+def censored(summary: Mapping[str, Any]) -> str:
+    """Return that rates per session are too low for whole chats; empty if they are not."""
+    exposure = summary["exposure"]
+    if not exposure["censored"]:
+        return ""
+    return (
+        f"{words.percent(exposure['cut_off_share'])} of the accepted sessions were cut off by the end of the run. What "
+        "would have become of them is not known, so rates per session are too low for whole chats. Rates per chat-hour "
+        "and by age allow for that"
+    )
+
+
+def dropped_by_age(summary: Mapping[str, Any]) -> str:
+    """Return the probability of a drop before the greatest age that is given; empty if none is."""
+    if not summary["dropped_by_age"]:
+        return ""
+    last = summary["dropped_by_age"][-1]
+    age, confidence = words.duration(last["age_s"]), summary["exposure"]["dropped_per_chat_hour"]["confidence"]
+    return (
+        f"dropped before the age of {age}: {words.percent(last['rate'])} of chats, bounds {words.bounds(last)}, each "
+        f"with {words.confidence(confidence)} confidence; {words.plural(last['at_risk'], 'chat')} reached this age"
+    )
 
 
 def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
@@ -101,6 +154,16 @@ def ended_early(summary: Mapping[str, Any]) -> str:
     if planned < 60:
         return f"{what} after {after:.0f} of {planned:g} s"
     return f"{what} after {words.duration(after)} of {words.duration(planned)}"
+
+
+def judged_part(summary: Mapping[str, Any]) -> str:
+    """Return on which part of the run speed was judged; empty for the whole run."""
+    part, started = summary["judged"], summary["started_at"]
+    if part is None or started is None:
+        return ""
+    first, last = (words.duration(part[name] - started) for name in ("start", "end"))
+    which = "as --judge says" if part["given"] else "its steady part (--judge all: the whole run)"
+    return f"percentiles of latency and response time are judged from {first} to {last} of the run, {which}"
 
 
 def heading(summary: Mapping[str, Any]) -> tuple[Inline, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from chatload import __version__, exit_codes
 from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
@@ -13,11 +15,17 @@ from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunReader, run_end
+from chatload.run.lifetimes import Lifetimes
+from chatload.run.reader import Incident, RunEnd, RunReader, run_end
+from chatload.run.steady import judged_part
 from chatload.stats.bursts import find_incidence
-from chatload.stats.rates import CONFIDENCE, lower, upper
+from chatload.stats.clusters import design_effect
+from chatload.stats.rates import CONFIDENCE, per_unit_lower, per_unit_upper
+from chatload.stats.survival import Survival
+from chatload.thresholds import dependence
 from chatload.thresholds.gate import Gate, gate_of
-from chatload.thresholds.metrics import Facts, metric_named
+from chatload.thresholds.metrics import Facts, TimeBlock, metric_named
+from chatload.thresholds.over_time import read_windows
 from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
 
 #: `schema_version` of every summary this code makes.
@@ -26,6 +34,9 @@ SCHEMA_VERSION = 1
 LATE_SHARE = 0.01
 #: Number of reasons that are kept for sessions that were not accepted.
 _REASONS = 10
+#: The most ages at which drops by age are given, and the steps between them (seconds).
+_AGES = 20
+_AGE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
 _EXIT_CODES: Mapping[str, int] = {
     RunResult.PASSED: exit_codes.PASSED,
@@ -45,9 +56,13 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
     timeout_s = reader.settings.flex_disconnect_timeout
     finished = reader.ended_at is not None
-    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
-    facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
-    judgements = gate.judge(facts)
+    facts = facts_of(reader, books)
+    end = run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)
+    loads = list(reader.loads())
+    part = judged_part(gate.part, loads, reader.started_at, _end_began_at(reader, end))
+    span = (loads[0][0], loads[-1][1]) if loads else (0.0, 0.0)
+    over_time = read_windows(gate.thresholds, reader.windows, part, facts, span)
+    judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
     reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
@@ -59,7 +74,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     elif aborted:
         result = RunResult.FAILED
     silence = find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
-    steady = steady_part(reader.loads())
+    steady = steady_part(loads)
     drift = find_drift(reader.windows() if steady else (), steady, timeout_s, finished)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -69,8 +84,10 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
+        "incident_size": gate.incident_size,
         "aborted": aborted,
-        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)._asdict(),
+        "judged": None if part is None else part._asdict(),
+        "end": end._asdict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
@@ -81,14 +98,60 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "common_silence": None if silence is None else asdict(silence),
             **endings(facts),
         },
-        "rates": rates(facts, gate.confidence),
-        "bursts": incidence.to_dict(),
+        "rates": rates(facts, gate.confidence, gate.incident_size),
+        "exposure": exposure(facts, gate.confidence),
+        "dropped_by_age": dropped_by_age(facts.lifetimes, gate.confidence),
+        "bursts": incidents_of(facts),
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
+    }
+
+
+def _end_began_at(reader: RunReader, end: RunEnd) -> float | None:
+    """Return when the run began to end (Unix seconds): its goodbyes come after that. None: not known."""
+    lengths = [length for length in (end.after_s, end.planned_s) if length is not None]
+    if reader.started_at is None or end.after_s is None:
+        return None
+    return reader.started_at + min(lengths)
+
+
+def facts_of(reader: RunReader, books: Books) -> Facts:
+    """Return what a run is judged by. books: of all its processes."""
+    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
+    worst, loads = incidence.worst, list(reader.loads())
+    blocks: tuple[TimeBlock, ...] = ()
+    if loads and loads[-1][1] > loads[0][0]:
+        start, end = loads[0][0], loads[-1][1]
+        begun, ended = (
+            reader.fates_by_block(column, start, end, dependence.BLOCKS) for column in ("started_at", "ended_at")
+        )
+        blocks = dependence.time_blocks(begun, ended, loads, start, end)
+    return Facts(
+        books,
+        reader.settings.flex_disconnect_timeout,
+        reader.count_cut_off_confirmed(),
+        incidence,
+        blocks,
+        None if worst is None else dependence.open_then(loads, worst.start, worst.end),
+        reader.lifetimes(),
+    )
+
+
+def incidents_of(facts: Facts) -> dict[str, Any]:
+    """Return how the drops came, and how many independent sessions those of the run are worth."""
+    assert facts.incidence is not None
+    dropped = metric_named("dropped.rate")
+    worth = dependence.worth(dropped.share(facts), dependence.design_of(dropped, facts))
+    sizes = facts.incidence.sizes()
+    return {
+        **facts.incidence.to_dict(),
+        "design_effect": design_effect(sizes) if sizes else None,
+        "sessions_worth": worth,
+        "open_then": facts.worst_open,
     }
 
 
@@ -114,29 +177,88 @@ def endings(facts: Facts) -> dict[str, Any]:
     }
 
 
-def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
+def rates(facts: Facts, confidence: float, incident_size: int = 1) -> dict[str, dict[str, Any]]:
     """Return how often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
-    return {name: rate(name, facts, confidence) for name in (*(v.value for v in Verdict), DROPPED, UNSERVED)}
+    names = (*(verdict.value for verdict in Verdict), DROPPED, UNSERVED)
+    return {name: rate(name, facts, confidence, incident_size) for name in names}
 
 
-def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+def rate(name: str, facts: Facts, confidence: float = CONFIDENCE, incident_size: int = 1) -> dict[str, Any]:
     """Return how often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate uses it.
 
     least: sessions for which it is proven. most: sessions for which it is possible. of: the sessions that it is a
     share of. low, high: one-sided exact bounds of the share, each at `confidence`: low of the least, high of the most.
-    They hold for independent sessions.
+    They have the design effect of the run's incidents, and hold if no incident takes more than incident_size sessions,
+    or than the largest one of the run.
     """
-    share = metric_named(f"{name}.rate").share(facts)
+    metric = metric_named(f"{name}.rate")
+    share, design = metric.share(facts), dependence.design_of(metric, facts, incident_size)
     n = share.n
+    low, high = dependence.bounds(share, design, confidence, dependence.is_wanted(metric)) if n else (None, None)
     return {
         "least": share.least,
         "most": share.most,
         "of": n,
         "rate": share.counted / n if n else None,
-        "low": lower(min(share.least, n), n, confidence) if n else None,
-        "high": upper(min(share.most, n), n, confidence) if n else None,
+        "low": low,
+        "high": high,
         "confidence": confidence,
     }
+
+
+def exposure(facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """Return how long accepted chats were open, and the drops per chat-hour.
+
+    least, most: drops that are proven, and that are possible. rate: of the most, per hour. low, high: one-sided exact
+    bounds, each at `confidence`, low of the least, high of the most; None without exposure. They hold for independent
+    drops. cut_off_share: of the accepted sessions, those cut off by the end of the run. censored: they are so many that
+    rates per session are too low for whole chats.
+    """
+    hours, dropped = facts.chat_hours, facts.books.fates.dropped
+    return {
+        "chat_hours": hours,
+        "cut_off_share": facts.cut_off_share,
+        "censored": facts.is_censored,
+        "dropped_per_chat_hour": {
+            "least": dropped.least,
+            "most": dropped.most,
+            "rate": dropped.most / hours if hours else None,
+            "low": per_unit_lower(dropped.least, hours, confidence) if hours else None,
+            "high": per_unit_upper(dropped.most, hours, confidence) if hours else None,
+            "confidence": confidence,
+        },
+    }
+
+
+def dropped_by_age(lifetimes: Lifetimes | None, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+    """Return the probability that a chat is dropped before an age, for at most _AGES ages.
+
+    The ages are equally spaced, up to the greatest that a tenth of the chats reached.
+    """
+    if lifetimes is None:
+        return []
+    worst, best = Survival(*lifetimes.worst()), Survival(*lifetimes.best())
+    points = []
+    for age_s in _ages(float(np.quantile(lifetimes.alive_s, 0.9, method="lower"))) if len(worst) else ():
+        most, least = worst.failed_before(age_s, confidence), best.failed_before(age_s, confidence)
+        points.append(
+            {
+                "age_s": age_s,
+                "at_risk": most.at_risk,
+                "least": least.failures,
+                "most": most.failures,
+                "rate": most.estimate,
+                "low": least.low,
+                "high": most.high,
+            }
+        )
+    return points
+
+
+def _ages(longest_s: float) -> list[float]:
+    """Return multiples of a round step up to `longest_s`, at most _AGES of them."""
+    step = next((step for step in _AGE_STEPS_S if longest_s / step < _AGES + 1), longest_s / _AGES)
+    return [round(step * (i + 1), 3) for i in range(int(longest_s / step + 1e-9))]
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:
@@ -205,11 +327,12 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         outcomes = books.outcomes.get(operation, Counter())
         latency = books.latency.get(operation, CensoredHistogram())
-        tail = _readings({name: latency.quantile(q) for name, q in _QUANTILES.items()})
+        response_time = books.response_time.get(operation, CensoredHistogram())
         by_operation[operation] = {
             "sent": books.sent[operation],
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
-            "latency_s": {**tail, "unanswered": latency.censored.count},
+            "latency_s": _speeds(latency),
+            "response_time_s": {**_speeds(response_time), "skipped": max(0, response_time.count - latency.count)},
         }
     gaps = {name: books.gap.quantile(_QUANTILES[name]) for name in ("p50", "p99", "max")}
     margins = {
@@ -240,6 +363,11 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
             "processes": processes,
         },
     }
+
+
+def _speeds(samples: CensoredHistogram) -> dict[str, Any]:
+    tail = _readings({name: samples.quantile(q) for name, q in _QUANTILES.items()})
+    return {**tail, "unanswered": samples.censored.count}
 
 
 def _tail(histogram: Histogram) -> dict[str, float | None]:

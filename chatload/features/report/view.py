@@ -15,7 +15,7 @@ from chatload.render.document import Tone
 from chatload.render.markdown import markdown
 from chatload.render.output import write_json, write_text
 from chatload.run.reader import RunReader
-from chatload.stats.rates import bound_text
+from chatload.stats.rates import bound_text, per_unit_text
 from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
@@ -93,6 +93,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
         yield doc.Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
         yield doc.Sentence(f"{early}: what the run shows is judged all the same", Tone.WARN, strong=True)
+    if censored := sentences.censored(summary):
+        yield doc.Sentence(censored, Tone.WARN)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
         yield doc.Sentence(answer, strong=True)
     yield doc.Sentence(sentences.heading(summary), Tone.SOFT)
@@ -111,7 +113,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         *doc.columns(("threshold", "result", "value"), "llr"),
         doc.TableColumn("bounds", optional=True),
         doc.TableColumn("samples", optional=True),
-        doc.TableColumn("would settle it", page_only=True),
+        doc.TableColumn("would settle it (80 % / 90 %)", page_only=True),
     ]
     rows = []
     for threshold in ordered:
@@ -127,16 +129,25 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
             doc.TableCell(result, _THRESHOLDS[ThresholdResult(result)], strong=True),
             _value(threshold, "value"),
             between,
-            *("" if n is None else words.number(n) for n in (threshold.get("samples"), threshold.get("needed"))),
+            "" if threshold.get("samples") is None else words.number(threshold["samples"]),
+            _needed(threshold),
         ]
         rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
-    caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
+    caption = f"bounds: one-sided, each with {words.confidence(summary['confidence'])} confidence"
     passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
     held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
+    if part := sentences.judged_part(summary):
+        held += f"; {part}"
     return (
         doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
         doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
     )
+
+
+def _needed(threshold: Mapping[str, Any]) -> str:
+    """Return how many samples would settle it, with a probability of 80 % and of 90 %; once where both are equal."""
+    both = [threshold[key] for key in ("needed", "needed_90") if threshold.get(key) is not None]
+    return " / ".join(words.number(n) for n in dict.fromkeys(both))
 
 
 def _value(threshold: Mapping[str, Any], key: str) -> str:
@@ -146,6 +157,8 @@ def _value(threshold: Mapping[str, Any], key: str) -> str:
         return ""
     if threshold.get("unit") == "%":
         return words.percent(value) if key == "value" else bound_text(value, up=key == "upper")
+    if threshold.get("unit") == "/h":
+        return words.hourly(value) if key == "value" else per_unit_text(value, up=key == "upper")
     if threshold.get("unit") != "s":
         return words.number(value) if isinstance(value, int) else f"{value:g}"
     beyond = key == "value" and threshold.get("beyond")
@@ -163,6 +176,9 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     if by_verdict[Verdict.CUT_OFF]:
         confirmed = words.number(sessions["cut_off_confirmed"])
         yield doc.Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
+    for said in (sentences.exposure(summary), sentences.dropped_by_age(summary)):
+        if said:
+            yield doc.Sentence(said)
     if summary["books"]["balanced"]:
         yield doc.Sentence(f"books balance: {sentences.books_line(summary['books'])}", Tone.GOOD)
 
@@ -177,8 +193,7 @@ def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> d
         rows.append(doc.TableRow((name, *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind))
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
-        f"bounds: one-sided and exact, each with {confidence} confidence, of the share of the sessions that count for "
-        "the verdict"
+        f"bounds: one-sided, each with {confidence} confidence, of the share of the sessions that count for the verdict"
     )
     shown = [*doc.columns(("verdict", "sessions", "share", "bounds")), doc.TableColumn("meaning", "w", page_only=True)]
     return doc.Table("Verdicts", shown, rows, caption)
@@ -201,7 +216,13 @@ def _requests(summary: Mapping[str, Any]) -> doc.Block:
 
 def _durations(summary: Mapping[str, Any]) -> doc.Block:
     keys = ("p50", "p99", "p99_9", "max")
-    tails = {f"{name} latency": row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
+    by_operation = summary["requests"]["by_operation"]
+    tails = {f"{name} latency": row["latency_s"] for name, row in by_operation.items()}
+    # Only polls can be skipped. The response time of other requests is on the page.
+    if polls := by_operation.get("GetMessages"):
+        skipped = polls["response_time_s"]["skipped"]
+        more = f", with {words.plural(skipped, 'skipped poll')}" if skipped else ""
+        tails[f"GetMessages response time{more}"] = polls["response_time_s"]
     tails["refresh lateness (ours)"] = summary["refresh"]["lateness_s"]
     tails["gap between contacts"] = summary["refresh"]["gap_s"]
     rows = [
@@ -211,7 +232,8 @@ def _durations(summary: Mapping[str, Any]) -> doc.Block:
     ]
     if not rows:
         return doc.Sentence("nothing was measured")
-    return doc.table("Durations", ("", *(key.replace("_", ".") for key in keys)), rows)
+    headings = ("", *(key.replace("_", ".") for key in keys))
+    return doc.table("Durations", headings, rows)
 
 
 def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
@@ -240,8 +262,9 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in {words.plural(incidents, 'incident')}"
         if drops > incidents:
             parts = f"{words.plural(count, 'burst')} and {words.number(incidents - count)} alone"
-            narrow = "Drops are not independent, so bounds that assume independent sessions are too narrow"
-            yield doc.Sentence(f"{came}: {parts}. {narrow}", Tone.WARN)
+            known, worth = summary["rates"]["dropped"]["of"], bursts["sessions_worth"]
+            independent = f"The {words.plural(known, 'session')} are worth {words.number(worth)} independent ones"
+            yield doc.Sentence(f"{came}: {parts}. {independent}", Tone.WARN)
         else:
             yield doc.Sentence(f"{came}; none of them in a burst")
 
@@ -268,28 +291,42 @@ def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Itera
 _EXAMPLES = """\
   dropped_late.rate < 0.1%          GetMessages.latency.p99 < 300ms
   margin.p1 > 5s                    lateness.p99_9 <= 10ms
-  failed.count == 0                 GetMessages.timeout.rate < 0.5%"""
+  failed.count == 0                 GetMessages.timeout.rate < 0.5%
+  dropped.per_chat_hour < 0.2       dropped.by_age(8m) < 0.1%
+
+  GetMessages.response_time.p95 < 300ms in every 1m"""
 _UNITS = (
-    "Rates take % or a fraction; durations take us, ms, s or min. Any percentile can be used: p50, p99, p99_9 "
+    "Rates take % or a fraction; rates per chat-hour take a number; durations take us, ms, s or min. Any age can be "
+    "used in by_age: 90s, 8m, 1h. Any percentile can be used: p50, p99, p99_9 "
     "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate."
 )
 _JUDGEMENT = (
-    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence. A threshold "
+    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence, rates per "
+    "chat-hour by those of Garwood, probabilities by age by the beta product confidence procedure. A threshold "
     "passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, and is "
     "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
-    "claim. Counts, min and max are compared as observed."
+    "claim. Counts, min, max and incident.share are compared as observed. So are rates and percentiles with `in every "
+    "1m` behind the value: they must hold in every minute. Sessions are not independent if an incident takes many of "
+    "them: rates of sessions have a design effect from the run's incidents and blocks of time, and a threshold that "
+    "passes says for which size of incidents. --incident-size demands a size. Requests of the same time are alike, so "
+    "a percentile is judged by the number of independent requests that its requests are worth."
 )
 
 
 def thresholds_document() -> doc.Document:
     """Return every metric of thresholds with its meaning, grouped by kind."""
-    rates = [(m.name, m.meaning) for m in METRICS if m.kind == "rate" or m.name == "sessions.count"]
+    incidents = [(m.name, m.meaning) for m in METRICS if m.name.startswith("incident")]
+    others = [m for m in METRICS if not m.name.startswith("incident")]
+    rates = [(m.name, m.meaning) for m in others if m.kind == "rate" or m.name == "sessions.count"]
+    hourly = [(m.name, m.meaning) for m in others if m.kind == "hourly rate"]
     durations = [(m.name, m.meaning) for m in METRICS if m.kind == "duration"]
     return doc.Document(
         answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(doc.Verbatim(_EXAMPLES), doc.Sentence(_UNITS), doc.Sentence(_JUDGEMENT)),
         sections=[
             doc.Section("Rates, and counts: the same with .count", (doc.Terms(rates),)),
+            doc.Section("Rates per chat-hour of accepted chats", (doc.Terms(hourly),)),
             doc.Section("Durations", (doc.Terms(durations),)),
+            doc.Section("Incidents", (doc.Terms(incidents),)),
         ],
     )

@@ -29,7 +29,6 @@ _EXIT = {
 }
 #: Options that are not passed on to Locust as they were given.
 _OWN = ("sweep", "sessions", "run_dir", "more")
-_BURSTS = "Drops came in bursts: sessions were not independent, and the bounds claim more than they should."
 
 
 def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
@@ -55,10 +54,13 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
 @_locusts("flex_disconnect_timeout")
 @_locusts("sweep", f" Default: {DEFAULT_SWEEP}.")
 @click.option("--sessions", type=click.IntRange(1), metavar="N", help="Sessions per interval. Default: 3 times the "
-              "number that shows the target if none is dropped (897 for 1 %).")  # fmt: skip
+              "number that shows the target if none is dropped (897 for 1 %), times --incident-size.")  # fmt: skip
 @click.option("--target", default=TARGET, show_default=True, metavar="SHARE",
               help="Drop rate to stay below: 1%, 0.01 or 'dropped.rate < 1%'.")  # fmt: skip
 @click.option("--confidence", type=float, default=95.0, show_default=True, metavar="PERCENT", help="Of the bound.")
+@click.option("--incident-size", type=click.IntRange(1), default=1, metavar="N",
+              help="The largest number of sessions of one interval that an incident takes. Default: the largest "
+              "incident of the sweep.")  # fmt: skip
 @_locusts("chat_length")
 @_locusts("script")
 @_locusts("chat_seed")
@@ -67,7 +69,15 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
               help="Faults of a simulator: adds the curve of the model, in virtual time.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- LOCUST OPTIONS]")
-def tune(run: Path | None, target: str, confidence: float, faults: Path | None, as_json: bool, **given: Any) -> int:
+def tune(
+    run: Path | None,
+    target: str,
+    confidence: float,
+    incident_size: int,
+    faults: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Find the longest refresh interval that keeps the drop rate below a target, and what it saves.
 
     Runs locust with a sweep: chats with several refresh intervals (parts of the timeout) at the same time, so that
@@ -87,15 +97,15 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
     limit = limit_of(target)
     make_gate((), percent=confidence)
     if run is None:
-        run = _sweep(given, limit, confidence / 100)
+        run = _sweep(given, limit, confidence / 100, incident_size)
     elif any(value for value in given.values()):
         raise UsageError("--run reads an existing sweep: options of a new one do not apply", "leave out one of them")
-    report = read(run, limit, confidence / 100, faults)
+    report = read(run, limit, confidence / 100, faults, incident_size)
     _write(report, run, as_json)
     return _EXIT[report.tuning.result]
 
 
-def read(run: Path, limit: float, confidence: float, faults: Path | None = None) -> TuneReport:
+def read(run: Path, limit: float, confidence: float, faults: Path | None = None, incident_size: int = 1) -> TuneReport:
     """Judge the sweep in `run`. Raises UsageError where it is none, or cannot be read."""
     with RunReader.open(run) as reader:
         timeout, sweep = reader.settings.flex_disconnect_timeout, reader.settings.sweep
@@ -109,11 +119,12 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         books.suspects = 0
         problems = invalid_reasons(books) + summary["books"]["imbalances"]
         duration = 0.0 if reader.ended_at is None else reader.ended_at - (reader.started_at or 0.0)
-        tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, fractions)
+        tallies = tally(reader.sessions())
+        tuning = judge(tallies, timeout, limit, confidence, duration, problems, fractions, incident_size)
         model = None
         if faults is not None:
             model = judge(tally(model_of(reader, faults)), timeout, limit, confidence)
-    return TuneReport(tuning, str(run), (_BURSTS,) if summary["bursts"]["bursts"] else (), model)
+    return TuneReport(tuning, str(run), model)
 
 
 def limit_of(target: str) -> float:
@@ -124,13 +135,13 @@ def limit_of(target: str) -> float:
     return threshold.limit
 
 
-def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
+def _sweep(given: dict[str, Any], limit: float, confidence: float, incident_size: int) -> Path:
     from chatload.swarm.plan import new_run_dir
 
     if not given["host"]:
         raise UsageError("no host to run a sweep on, and no sweep to read", "give --host URL or --run DIR")
     arms = fractions_in(given["sweep"] or DEFAULT_SWEEP)
-    sessions = given["sessions"] or sessions_an_arm(limit, confidence)
+    sessions = given["sessions"] or sessions_an_arm(limit, confidence, incident_size)
     run_dir: Path = given["run_dir"] or new_run_dir("tune")
     options = {name: value for name, value in given.items() if name not in _OWN and value is not None}
     options = {"users": 100, "spawn_rate": 10, **options, "chats": sessions * len(arms), "run_dir": run_dir}

@@ -6,7 +6,11 @@ most 1 - confidence, however many arms there are, without a correction. Source: 
 W. Lehmacher, "Multiple comparisons in drug clinical trials and preclinical assays: a-priori ordered hypotheses",
 in Biometrie in der chemisch-pharmazeutischen Industrie 6 (1995); P. H. Westfall and A. Krishen, "Optimally
 weighted, fixed sequence and gatekeeper multiple testing procedures", Journal of Statistical Planning and
-Inference 99 (2001). The bounds are exact (`chatload.stats.rates`).
+Inference 99 (2001).
+
+The bounds have the design effect of incidents: the bursts of drops of an arm (`chatload.stats.clusters`). The upper
+bound of every arm counts on incidents as large as the largest one of any arm whose interval is below the timeout,
+because an arm without a drop shows nothing about their size. Above the timeout all chats are dropped by the plan.
 
 An unproven drop (`dropped_unproven`) counts against an interval. A drop that the generator's own lateness may have
 caused counts against it too, but is no proof against it: if an arm's result depends only on such drops, the arm is
@@ -17,15 +21,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from math import ceil
 from typing import Literal, NamedTuple
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import fractions_in
 from chatload.errors import UsageError
-from chatload.run.books import Books
+from chatload.run.books import Books, may_be_dropped
 from chatload.run.histogram import Histogram
-from chatload.stats.rates import CONFIDENCE, lower, sessions_needed, upper
+from chatload.stats.bursts import find_incidence
+from chatload.stats.clusters import Design, design_effect, lower, upper
+from chatload.stats.rates import CONFIDENCE, sessions_needed
 from chatload.thresholds.metrics import Facts, metric_named
 from chatload.vocabulary import Verdict
 
@@ -44,7 +51,8 @@ class Tally:
 
     confirmed: sessions cut off whose goodbye was confirmed. suspects: proven late drops that the generator may have
     caused; those of the books are with the unproven ones. open_s: time that accepted chats were open (seconds, summed).
-    gaps: the widest gap of each session (upper bound).
+    gaps: the widest gap of each session (upper bound). dropped_at: when each drop was learned. first, last: when the
+    first session of the arm ended, and the last. Instants: Unix seconds.
     """
 
     books: Books = field(default_factory=Books)
@@ -54,6 +62,9 @@ class Tally:
     polls: int = 0
     open_s: float = 0.0
     gaps: Histogram = field(default_factory=Histogram)
+    dropped_at: list[float] = field(default_factory=list)
+    first: float | None = None
+    last: float | None = None
 
     def add(self, record: SessionRecord) -> None:
         """Count one session that ended."""
@@ -63,6 +74,10 @@ class Tally:
         self.suspects += record.generator_suspect and record.verdict == Verdict.DROPPED_LATE
         self.requests += record.requests
         self.polls += record.polls
+        self.first = record.ended_at if self.first is None else min(self.first, record.ended_at)
+        self.last = record.ended_at if self.last is None else max(self.last, record.ended_at)
+        if may_be_dropped(record):
+            self.dropped_at.append(record.ended_at)
         if record.chat_id:
             self.open_s += max(0.0, record.ended_at - record.started_at)
             if record.gap_upper_s is not None:
@@ -73,17 +88,20 @@ class Tally:
 class Arm:
     """One refresh interval of a sweep. Durations: seconds; rates of drops: fractions of the sessions.
 
-    sessions: those whose fate is known. least, most: how many of them were dropped, proven and at most. suspects:
+    sessions: those whose fate is known. worth: how many independent ones they are worth. incidents: in which its drops
+    came. least, most: how many of them were dropped, proven and at most. suspects:
     drops that the generator may have caused. rate: of `most`. lower, upper: one-sided exact bounds, each at the
     requested confidence. margin_min_s, margin_p1_s: timeout minus widest gap, of the session with the smallest, and
     what 99 of 100 sessions had at least. requests_per_s, polls_per_s: of one open chat. word: the result of its own
-    sessions against the target. needed: how many sessions in all would decide it; None if no number would, or it is
-    decided.
+    sessions against the target. needed: how many sessions would decide it with a probability of 80 %, at the seen rate;
+    None if no number would, or it is decided.
     """
 
     fraction: float
     interval_s: float
     sessions: int
+    worth: int
+    incidents: int
     least: int
     most: int
     suspects: int
@@ -117,13 +135,18 @@ class Saving(NamedTuple):
 
 @dataclass(frozen=True)
 class Tuning:
-    """The result of a sweep. chats_open: mean number of open chats. problems: why the sweep is invalid."""
+    """The result of a sweep.
+
+    chats_open: mean number of open chats. incident_size: the size of incidents of one arm for which the bounds hold.
+    problems: why the sweep is invalid.
+    """
 
     timeout_s: float
     target: float
     confidence: float
     arms: tuple[Arm, ...]
     chats_open: float
+    incident_size: int = 1
     problems: tuple[str, ...] = ()
 
     @property
@@ -190,45 +213,79 @@ def tune(
     duration_s: float = 0.0,
     problems: Sequence[str] = (),
     fractions: Iterable[float] = (),
+    incident_size: int = 1,
 ) -> Tuning:
-    """Judge the arms of a sweep. duration_s: of the run. fractions: of all arms, also those without any session.
+    """Judge the arms of a sweep.
+
+    duration_s: of the run. fractions: of all arms, also those without any session. incident_size: the largest number of
+    sessions of one arm that an incident takes, an assumption; at least the largest incident of the sweep.
 
     Raises UsageError if there is no arm: then the run was no sweep.
     """
     tallies = {**{fraction: Tally() for fraction in fractions}, **tallies}
     if not tallies:
         raise UsageError("not a sweep: no session has an arm", "make one with chatload tune --host URL")
-    arms = tuple(_arm(fraction, tallies[fraction], timeout_s, target, confidence) for fraction in sorted(tallies))
+    sizes = {fraction: _incidents(counted) for fraction, counted in tallies.items()}
+    largest = max([incident_size, *(size for fraction, found in sizes.items() if fraction < 1 for size in found)])
+    arms = tuple(
+        _arm(fraction, tallies[fraction], sizes[fraction], largest, timeout_s, target, confidence)
+        for fraction in sorted(tallies)
+    )
     chats = sum(arm.open_s for arm in arms) / duration_s if duration_s else 0.0
-    return Tuning(timeout_s, target, confidence, arms, chats, tuple(problems))
+    return Tuning(timeout_s, target, confidence, arms, chats, largest, tuple(problems))
 
 
-def sessions_an_arm(target: float, confidence: float = CONFIDENCE) -> int:
-    """Return the default number of sessions per arm: three times what shows the target without a drop."""
+def sessions_an_arm(target: float, confidence: float = CONFIDENCE, incident_size: int = 1) -> int:
+    """Return the default number of sessions per arm: three times what shows the target without a drop.
+
+    incident_size: see `tune`; so many times the number are needed.
+    """
     least = sessions_needed(0, 0, target, confidence)
     if least is None:
         raise UsageError(f"no number of sessions shows a drop rate below {target:g}", "choose a higher --target")
-    return _ROOM * least
+    return _ROOM * least * incident_size
 
 
-def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confidence: float) -> Arm:
+def _incidents(counted: Tally) -> list[int]:
+    """Return how many drops of an arm came in each incident."""
+    return find_incidence(counted.dropped_at, counted.first, counted.last).sizes()
+
+
+def _arm(
+    fraction: float,
+    counted: Tally,
+    sizes: Sequence[int],
+    largest: int,
+    timeout_s: float,
+    target: float,
+    confidence: float,
+) -> Arm:
+    """Return an arm. sizes: of its incidents. largest: the largest incident that counts as possible."""
+    effect = design_effect(sizes)
+    design = Design(effect, max(effect, largest))
     share = _DROPPED.share(Facts(counted.books, timeout_s, counted.confirmed))
     least = share.least - counted.suspects
-    low, high = lower(least, share.n, confidence), upper(share.most, share.n, confidence)
+    low, high = lower(least, share.n, design, confidence), upper(share.most, share.n, design, confidence)
     innocent = share.most - counted.books.suspects
     word: Word = "inconclusive"
     if high < target:
         word = "pass"
     elif low > target:
         word = "fail"
-    elif upper(innocent, share.n, confidence) < target or lower(share.least, share.n, confidence) > target:
+    elif (
+        upper(innocent, share.n, design, confidence) < target
+        or lower(share.least, share.n, design, confidence) > target
+    ):
         word = "invalid"
+    needed = sessions_needed(least, share.n, target, confidence, share.most) if word == "inconclusive" else None
     gaps = counted.gaps
     margins = [None if gap is None else timeout_s - gap for gap in (gaps.maximum, gaps.quantile(0.99))]
     return Arm(
         fraction=fraction,
         interval_s=fraction * timeout_s,
         sessions=share.n,
+        worth=round(share.n / effect),
+        incidents=len(sizes),
         least=least,
         most=share.most,
         suspects=counted.books.suspects,
@@ -236,7 +293,7 @@ def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confi
         lower=low,
         upper=high,
         word=word,
-        needed=sessions_needed(least, share.n, target, confidence, share.most) if word == "inconclusive" else None,
+        needed=None if needed is None else ceil(needed * (effect if share.most else largest)),
         margin_min_s=margins[0],
         margin_p1_s=margins[1],
         requests_per_s=counted.requests / counted.open_s if counted.open_s else None,
@@ -252,8 +309,13 @@ def agree(one: Arm, other: Arm, confidence: float = CONFIDENCE) -> bool:
 
     Unproven drops count in both arms. Drops that the generator may have caused widen the bounds: with and without them.
     """
-    least = max(lower(arm.most - arm.suspects, arm.sessions, confidence) for arm in (one, other))
-    return least <= min(upper(arm.most, arm.sessions, confidence) for arm in (one, other))
+    least = max(lower(arm.most - arm.suspects, arm.sessions, _design(arm), confidence) for arm in (one, other))
+    return least <= min(upper(arm.most, arm.sessions, _design(arm), confidence) for arm in (one, other))
+
+
+def _design(arm: Arm) -> Design:
+    effect = arm.sessions / arm.worth if arm.worth else 1.0
+    return Design(effect, effect)
 
 
 def blamed(arm: Arm) -> Iterator[tuple[str, int]]:

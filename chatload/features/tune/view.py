@@ -33,19 +33,23 @@ LIMITS = (
     "All arms shared one load. If all chats use the recommended interval, the server gets fewer requests than in the "
     "sweep.",
     "The result holds for this load, server, network and length of chats. Longer chats have more refreshes to miss.",
-    "Sessions count as independent. An outage hits all arms at once, and says nothing about the interval.",
+    "An outage hits all arms at once, and says nothing about the interval.",
     "Unproven drops count as drops.",
 )
 
 
 @dataclass(frozen=True)
 class TuneReport:
-    """A sweep judged, the run it was, what must be said with it, and the model's curve where it was asked for."""
+    """A sweep judged, the run it was, and the model's curve where it was asked for."""
 
     tuning: Tuning
     run: str
-    notes: tuple[str, ...] = ()
     model: Tuning | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said with it."""
+        return (assumed(self.tuning),)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-safe form, as in tune.schema.json."""
@@ -60,6 +64,7 @@ class TuneReport:
             "timeout_s": tuning.timeout_s,
             "target": tuning.target,
             "confidence": tuning.confidence,
+            "incident_size": tuning.incident_size,
             "recommended": None if best is None else {"fraction": best.fraction, "interval_s": best.interval_s},
             "saving": None if saving is None else saving._asdict(),
             "stopped_by": None if stop is None else stop.fraction,
@@ -146,6 +151,15 @@ def answer(tuning: Tuning) -> str:
     return f"no interval is shown to keep the target of {target} at {sure}: {stopped(tuning)}"
 
 
+def assumed(tuning: Tuning) -> str:
+    """Return for which incidents the bounds hold."""
+    size = words.plural(tuning.incident_size, "session")
+    return (
+        f"The bounds hold if no incident drops more than {size} of one interval: that is the largest incident of the "
+        "sweep, or --incident-size if it is larger."
+    )
+
+
 def stopped(tuning: Tuning) -> str:
     """Return why no longer interval is recommended."""
     stop = tuning.stopped_by
@@ -155,16 +169,21 @@ def stopped(tuning: Tuning) -> str:
     seen = f"at {interval(stop)} ({stop.fraction:g} x timeout), {dropped(stop)} of {sessions}"
     causes = ", ".join(f"{words.number(n)} {name}" for name, n in blamed(stop))
     seen += f" were dropped ({causes})" if causes else " were dropped"
+    if stop.most > stop.incidents:
+        seen += (
+            f" in {words.plural(stop.incidents, 'incident')}, so the sessions are worth {stop.worth} independent ones"
+        )
     if stop.word == "fail":
         return f"{seen}: above the target"
     if stop.word == "invalid":
         suspects = words.plural(stop.suspects, "drop")
         return f"{seen}, but the generator's own lateness may have caused {suspects}: use a less busy machine"
+    probably = "probably (80 %) " if stop.most else ""
     if tuning.needed is None:
         return f"{seen}: undecided, and no number of sessions at these shares would settle it"
     return (
-        f"{seen}: undecided; {words.number(stop.needed or 0)} sessions in that arm would settle it, a sweep of "
-        f"{words.number(tuning.needed)}"
+        f"{seen}: undecided; {words.number(stop.needed or 0)} sessions in that arm would {probably}settle it, "
+        f"a sweep of {words.number(tuning.needed)}"
     )
 
 

@@ -1,0 +1,1 @@
+"""`chatload combine`: judges repeated runs together, as often as one likes."""

@@ -1,0 +1,86 @@
+"""`chatload combine`: reads the runs, and judges them together."""
+
+from pathlib import Path
+
+import click
+
+from chatload import exit_codes
+from chatload.errors import UsageError
+from chatload.features.combine.compute import can_be_combined, combine_runs
+from chatload.features.combine.view import combined_document
+from chatload.features.report.summary import facts_of, refuse_unusable, summarize
+from chatload.render.output import deliver
+from chatload.run.reader import RunReader
+from chatload.run.settings import GATES, RunSettings, settings_differences
+from chatload.thresholds.gate import Gate, regate
+from chatload.thresholds.judgement import overall_of
+from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import ThresholdResult
+
+_EXIT = {
+    ThresholdResult.PASS: exit_codes.PASSED,
+    ThresholdResult.FAIL: exit_codes.THRESHOLD_FAILED,
+    ThresholdResult.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+}
+
+
+@click.command(short_help="Judge repeated RUNs together, as often as you like.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "--threshold", "thresholds", multiple=True, metavar="EXPR",
+    help="Judge by this in place of the first run's own thresholds. Repeatable; see chatload thresholds.",
+)  # fmt: skip
+@click.option("--gate", "named", type=click.Choice(GATES), help="Judge by the thresholds of a gate (docs/ci.md).")
+@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the first run's.")
+@click.option(
+    "--incident-size", type=click.IntRange(1), metavar="N",
+    help="The largest number of sessions that one incident takes. Default: the first run's, or 1.",
+)  # fmt: skip
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
+def combine(
+    runs: tuple[Path, ...],
+    thresholds: tuple[str, ...],
+    named: str | None,
+    confidence: float | None,
+    incident_size: int | None,
+    markdown: Path | None,
+) -> int:
+    """Judge the rates of repeated RUNs together. It may be done after each run, until it is decided.
+
+    A run that is repeated until it passes passes too often. The result of this command keeps its confidence
+    however often it is asked, if every run since the first is given. Rates of sessions and incidents.per_hour
+    are judged; percentiles and counts are not.
+
+    Exit codes: 0 all of them pass, 1 one fails, 2 wrong usage, 3 a run is invalid, 4 one is undecided.
+
+    \b
+    Examples: chatload combine reports/monday reports/tuesday --gate standard
+              chatload combine reports/nightly-* --incident-size 20
+    """
+    names = [str(run.resolve()) for run in runs]
+    if len(set(names)) < len(names):
+        raise UsageError("a run is given twice: its evidence would count twice", "name each run once")
+    gate: Gate | None = None
+    facts: list[Facts] = []
+    first: RunSettings | None = None
+    for run in runs:
+        with RunReader.open(run) as reader:
+            if first is None:
+                first = reader.settings
+                gate = regate(first, thresholds, confidence, False, named or "", incident_size)
+            differences = settings_differences([first], [reader.settings])
+            if different := [difference for difference in differences if difference.defines_load]:
+                raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")
+            refuse_unusable(summarize(reader), str(run), "repeat it; an invalid run shows nothing about the server")
+            facts.append(facts_of(reader, reader.books()))
+    assert gate is not None
+    judged = combine_runs(gate, facts)
+    if not judged:
+        raise UsageError(
+            "no threshold on a rate of sessions or on incidents", "give --gate standard, or --threshold EXPR"
+        )
+    left_out = [threshold for threshold in gate.thresholds if not can_be_combined(threshold)]
+    deliver(combined_document(judged, left_out, gate, [str(run) for run in runs]), markdown_file=markdown)
+    worst = overall_of(item.result for item in judged)
+    assert worst is not None
+    return _EXIT[worst]

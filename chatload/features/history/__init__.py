@@ -1,0 +1,1 @@
+"""`chatload history`: what changed over many runs."""

@@ -1,0 +1,191 @@
+"""What the windows of a run say about thresholds: dependence of requests, the judged part, and cells of equal time.
+
+- A percentile is judged with the effective sample size of its requests (`chatload.stats.effective_size`). The design
+  effect is that of the samples at or above the limit. If few or none are, they cannot show how they depend on each
+  other. So it is also measured at the percentile that was observed: above it lie as many samples as the threshold
+  allows. The larger design effect counts.
+- Percentiles of latency and response time are judged on one part of the run (`chatload.run.steady`), because they
+  depend on the load. Those of RequestChat are not: many runs open their chats in the ramp only. All else, drops and
+  failures above all, is judged on the whole run.
+- A threshold `... in every 1m` is judged in cells of that length.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chatload.run.books import Books
+from chatload.run.histogram import CensoredHistogram, Reading
+from chatload.run.steady import JudgedPart
+from chatload.run.windows import Window
+from chatload.stats.effective_size import design_effect
+from chatload.thresholds.metrics import Facts, Metric, Share, Threshold
+
+_Array = NDArray[np.float64]
+#: A last cell is whole if it has at least this share of its length: windows are not cut to the millisecond.
+_WHOLE = 0.95
+
+
+class CellCounts(NamedTuple):
+    """A cell of a threshold `in every`. at_s: its start, seconds into the run.
+
+    share: of its samples, those at or above the limit; of a rate those that it counts. value: its percentile.
+    """
+
+    at_s: float
+    share: Share
+    value: Reading | None
+
+
+@dataclass(frozen=True)
+class PercentileWindows:
+    """The samples of a percentile by window. times: middles (Unix seconds). at_limit: samples at or above the limit.
+    at_percentile: samples above the percentile that was observed. samples: all."""
+
+    times: _Array
+    at_limit: _Array
+    at_percentile: _Array
+    samples: _Array
+
+    def design_effect(self, confidence: float, part: JudgedPart | None) -> float | None:
+        """Return the design effect of the samples of a part (None: of all); None if it has too few windows."""
+        start, end = (-np.inf, np.inf) if part is None else (part.start, part.end)
+        inside = (start <= self.times) & (self.times < end)
+        times, samples = self.times[inside], self.samples[inside]
+        both = [hits[inside] for hits in (self.at_limit, self.at_percentile)]
+        effects = [design_effect(times, hits, samples, confidence) for hits in both]
+        return max((effect for effect in effects if effect is not None), default=None)
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """What the windows of a run say. part: the part for percentiles of speed; None: the whole run. books: of the part.
+
+    counts: of each percentile. cells: of each threshold `in every`.
+    """
+
+    part: JudgedPart | None = None
+    books: Books = field(default_factory=Books)
+    counts: Mapping[Threshold, PercentileWindows] = field(default_factory=dict)
+    cells: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
+
+    def part_of(self, metric: Metric) -> JudgedPart | None:
+        """Return the part of the run on which a metric is judged; None: the whole run."""
+        return self.part if in_part(metric) else None
+
+
+def in_part(metric: Metric) -> bool:
+    """Return whether a metric is judged on a part of the run only."""
+    return metric.is_speed and metric.q is not None and metric.operation != "RequestChat"
+
+
+def limit_of_samples(threshold: Threshold, timeout_s: float | None) -> float:
+    """Return the limit of the samples of a duration (seconds): a margin is judged by gaps."""
+    if threshold.metric.subject != "margin":
+        return threshold.limit
+    return (timeout_s or 0.0) - threshold.limit
+
+
+def read_windows(
+    thresholds: Iterable[Threshold],
+    windows: Callable[[], Iterable[Window]],
+    part: JudgedPart | None,
+    facts: Facts,
+    span: tuple[float, float],
+) -> OverTime:
+    """Return what the windows of a run say about these thresholds.
+
+    The windows are read twice at most, with one in memory at a time.
+
+    Args:
+        thresholds: of the run's gate.
+        windows: returns an iterator over the windows, in order of time.
+        part: of the run, for percentiles of speed; None: the whole run.
+        facts: of the whole run.
+        span: start and end of the run (Unix seconds).
+    """
+    percentiles = [t for t in thresholds if t.metric.q is not None and t.every_s is None]
+    cells = [_Cells(t, part if in_part(t.metric) else None, *span) for t in thresholds if t.every_s is not None]
+    part_books = Books()
+    if part is not None:
+        for window in windows():
+            if part.contains(window.middle):
+                part_books.merge(window.books)
+    levels = []
+    for threshold in percentiles:
+        apart = part is not None and in_part(threshold.metric)
+        levels.append(_level(threshold, part_books if apart else facts.books))
+    times: list[float] = []
+    rows: list[list[tuple[int, int, int]]] = [[] for _ in percentiles]
+    for window in windows() if percentiles or cells else ():
+        times.append(window.middle)
+        for threshold, (level, end), row in zip(percentiles, levels, rows, strict=True):
+            samples, at = threshold.metric.samples(window.books), limit_of_samples(threshold, facts.timeout_s)
+            row.append((samples.count_above(at)[1], samples.count_above(level)[end], samples.count))
+        for each in cells:
+            each.add(window)
+    counts = {}
+    for threshold, row in zip(percentiles, rows, strict=True):
+        columns = np.array(row, dtype=np.float64).reshape(-1, 3).T
+        counts[threshold] = PercentileWindows(np.array(times), *columns)
+    return OverTime(part, part_books, counts, {each.threshold: each.counts(facts.timeout_s) for each in cells})
+
+
+def _level(threshold: Threshold, books: Books) -> tuple[float, int]:
+    """Return the observed percentile (seconds), and which end of `count_above` to use at it.
+
+    That is the lower end, the samples in higher buckets of the histogram. If there are none, the samples of its own
+    bucket count too.
+    """
+    samples = threshold.metric.samples(books)
+    level = samples.figure(threshold.metric.sample_q)
+    if level is None:
+        return 0.0, 0
+    return level, 0 if samples.count_above(level)[0] else 1
+
+
+class _Cells:
+    """The cells of one threshold `in every`, filled window by window.
+
+    part: what is judged; None: the whole run. What is left after the last whole cell belongs to it.
+    """
+
+    def __init__(self, threshold: Threshold, part: JudgedPart | None, started_at: float, ended_at: float) -> None:
+        assert threshold.every_s is not None
+        self.threshold, self._length_s, self._started_at = threshold, threshold.every_s, started_at
+        self._start = started_at if part is None else max(part.start, started_at)
+        self._end = ended_at if part is None else min(part.end, ended_at)
+        whole = int((self._end - self._start) / self._length_s + 1 - _WHOLE)
+        self._last = max(whole - 1, 0)
+        self._filled: dict[int, CensoredHistogram | Share] = {}
+
+    def add(self, window: Window) -> None:
+        if not self._start <= window.middle < self._end:
+            return
+        number = min(int((window.middle - self._start) / self._length_s), self._last)
+        metric, before = self.threshold.metric, self._filled.get(number)
+        if metric.kind == "rate":
+            more = metric.share(Facts(window.books))
+            if isinstance(before, Share):
+                more = Share(*map(sum, zip(before, more, strict=True)))
+            self._filled[number] = more
+        else:
+            merged = before if isinstance(before, CensoredHistogram) else CensoredHistogram()
+            merged.merge(metric.samples(window.books))
+            self._filled[number] = merged
+
+    def counts(self, timeout_s: float | None) -> list[CellCounts]:
+        """Return the cells in order of time."""
+        metric, at, made = self.threshold.metric, limit_of_samples(self.threshold, timeout_s), []
+        for number, filled in sorted(self._filled.items()):
+            at_s = self._start - self._started_at + number * self._length_s
+            if isinstance(filled, Share):
+                made.append(CellCounts(at_s, filled, None))
+            else:
+                surely, at_most = filled.count_above(at)
+                value = filled.quantile(metric.sample_q)
+                made.append(CellCounts(at_s, Share(surely, surely, at_most, filled.count), value))
+        return made
