@@ -124,10 +124,24 @@ def test_every_metric_can_be_examined(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {"sessions.count", "dropped.count", "unsuccessful.rate", "gap.max", "margin.min"} <= examined.keys()
 
 
+def test_a_metric_that_no_run_measured_decides_nothing(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metric = "SendMessage.latency.p99"
+    assert history(nights, "--metric", metric, "--metric", "failed.rate") == 4
+    assert capsys.readouterr().out.startswith(f"INCONCLUSIVE: no run measured {metric}\n")
+    # The console, the page and JSON need no metric at all.
+    assert history(nights, "--metric", metric, "--json") == 4
+    data = json.loads(capsys.readouterr().out)
+    jsonschema.validate(data, read_schema("history", "history"))
+    assert (data["metrics"], data["unmeasured"]) == ({}, [metric])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--metric", "latency.p"], "unknown metric 'latency.p'; did you mean latency.p"),
+        (["--metric", "latency.p"], "chatload: --metric: unknown"),
+        (["--since", "again"], "--since again: a copy of 2026-01-04; name another run"),
+        (["--since", "notes"], "--since notes: cannot be read as a run (file is not a database)"),
         (["--since", "nowhere"], "--since nowhere: there is no such run below"),
         (["--since", "killed"], "--since killed: invalid: the run was never finished"),
         (["--tolerance", "five"], "'five' is not a share"),

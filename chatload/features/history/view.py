@@ -50,6 +50,8 @@ def _answer(history: History) -> str:
     seen = f"{words.plural(len(history.metrics), 'metric')} in {words.plural(len(history.runs), 'run')}"
     if history.is_decided:
         return f"nothing is worse than at {since}: {seen}"
+    if history.unmeasured or not history.metrics:
+        return f"no run measured {', '.join(history.unmeasured) or 'any of the metrics'}"
     if history.untested:
         return f"nothing can be concluded from the last run, {history.untested[-1]}"
     more = words.plural(history.needed, "more run")
@@ -125,6 +127,8 @@ def _remarks(history: History) -> Iterator[str]:
         f"the timeout for a margin, or {_percent(least.rate)} plus {_percent(least.relative)} of the lower rate for a "
         "rate. Smaller changes are not shown."
     )
+    if any(row.metric.kind == "hourly rate" for row in history.metrics):
+        yield f"A rate per hour matters from {least.hourly:g} plus {_percent(least.relative)} of the lower rate on."
     if len(history.runs) > _WIDTH:
         yield f"A bar of a timeline is the median of up to {-(-len(history.runs) // _WIDTH)} runs."
     yield "The first run after a change is an estimate: the change may have come a few runs earlier or later."

@@ -177,7 +177,7 @@ def _hourly_bound(arm: Arm, up: bool) -> str:
     if hourly is None:
         return ""
     bound = hourly.upper if up else hourly.lower
-    return f", at {'most' if up else 'least'} {per_unit_text(bound, up)} drops per chat-hour"
+    return f"; at {'most' if up else 'least'} {per_unit_text(bound, up)} drops per chat-hour"
 
 
 def assumed(tuning: Tuning) -> str:
