@@ -108,7 +108,7 @@ def test_a_last_run_that_tested_nothing_is_4(tmp_path: Path, capsys: pytest.Capt
     assert history(tmp_path, "--metric", P99) == 0
     make_run(tmp_path / "n24", replace(SERVICE, unserved_rate=1.0, drop_rate=0.0, noise=0.0), 24)
     assert history(tmp_path, "--metric", P99) == 4
-    assert "LEFT OUT: n24 came last" in capsys.readouterr().out
+    assert "LEFT OUT: the last run, n24: nothing can be concluded from it" in capsys.readouterr().out
 
 
 def test_one_metric_and_its_tolerance(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +145,8 @@ def test_a_metric_that_no_run_measured_decides_nothing(nights: Path, capsys: pyt
         (["--since", "nowhere"], "--since nowhere: there is no such run below"),
         (["--since", "killed"], "--since killed: invalid: the run was never finished"),
         (["--tolerance", "five"], "'five' is not a share"),
+        (["--hourly-tolerance", "nan"], "'nan' is not a number"),
+        (["--confidence", "nan"], "'nan' is not a number"),
         (["--page", "no/such/folder.html"], "cannot be written"),
         (["--csv", "no/such/folder.csv"], "cannot be written"),
         (["--loud"], "No such option"),

@@ -26,7 +26,7 @@ from chatload.features.compare.compute import (
 from chatload.features.compare.power import MOST_RUNS, findable_by, make_plan
 from chatload.features.compare.view import comparison_document, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
-from chatload.render.output import deliver, share_type
+from chatload.render.output import deliver, tolerance_options
 from chatload.run.reader import RunReader
 from chatload.run.settings import SettingDifference, settings_differences
 
@@ -59,20 +59,9 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
 
 @click.command(cls=TwoSides, short_help="Compare runs with runs: worse, better, equivalent or undecided.")
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
+@tolerance_options
 @click.option(
-    "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
-    help="The least change of a duration that matters; of a margin, this part of the timeout.",
-)  # fmt: skip
-@click.option(
-    "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
-    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
-)  # fmt: skip
-@click.option(
-    "--hourly-tolerance", type=click.FloatRange(0, 3600, max_open=True), default=0.01, show_default=True,
-    metavar="RATE", help="The same for drops per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
-)  # fmt: skip
-@click.option(
-    "--drops", type=click.Choice(list(DropsJudged)), default=DropsJudged.AUTO, show_default=True,
+    "--drops", type=click.Choice([way.value for way in DropsJudged]), default=DropsJudged.AUTO.value, show_default=True,
     help="The rate of drops that is judged. auto: per chat-hour if the end of a run cut off more than 10 % of its "
     "chats, else per session.",
 )  # fmt: skip

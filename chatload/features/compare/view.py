@@ -59,7 +59,7 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         title, headings = "Settings that differ", ("setting", "base", "new", "changes the load")
         sections.insert(0, doc.Section(title, (doc.table(title, headings, rows, sides="lwwl"),)))
     lead: list[doc.Block] = [
-        doc.Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
+        doc.Callout("invalid", f"run {run.run}: {'; '.join(run.problems)}")
         for run in (*comparison.base, *comparison.new)
         if run.problems
     ]

@@ -13,7 +13,7 @@ from chatload.features.history.compute import Figure, History, LeastChange, Left
 from chatload.features.history.view import history_document
 from chatload.features.report import sentences
 from chatload.features.report.summary import summarize
-from chatload.render.output import deliver, share_type
+from chatload.render.output import FiniteRange, deliver, tolerance_options
 from chatload.render.words import instant
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
@@ -35,20 +35,9 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
     "--since", default="", metavar="RUN",
     help="The run, below RUNS_DIR, that the last runs are judged against. Default: the first one.",
 )  # fmt: skip
+@tolerance_options
 @click.option(
-    "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
-    help="The least change of a duration that matters; of a margin, this part of the timeout.",
-)  # fmt: skip
-@click.option(
-    "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
-    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
-)  # fmt: skip
-@click.option(
-    "--hourly-tolerance", type=click.FloatRange(0, 3600, max_open=True), default=0.01, show_default=True,
-    metavar="RATE", help="The same for a rate per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
-)  # fmt: skip
-@click.option(
-    "--confidence", type=click.FloatRange(50, 100, max_open=True), default=95, show_default=True, metavar="PERCENT",
+    "--confidence", type=FiniteRange(50, 100, max_open=True), default=95, show_default=True, metavar="PERCENT",
     help="Of 100 histories without a change, at least so many show none.",
 )  # fmt: skip
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")

@@ -38,7 +38,7 @@ def history_document(history: History) -> doc.Document:
     tone = Tone.BAD if history.worse else Tone.PLAIN if history.is_decided else Tone.WARN
     badge = Badge("worse" if history.worse else "not worse" if history.is_decided else "inconclusive", tone)
     untested = [
-        doc.Callout("left out", f"{run} came last, and nothing can be concluded from it") for run in history.untested
+        doc.Callout("left out", f"the last run, {run}: nothing can be concluded from it") for run in history.untested
     ]
     return doc.Document(doc.Sentence(_answer(history), tone), sections, badge, untested, title="History of runs")
 
@@ -162,7 +162,7 @@ def _size(metric: Metric, before: float, after: float) -> str:
 
 def _chart(row: MetricHistory, history: History) -> doc.Chart:
     """Return a mark for each run, and a line for each level."""
-    metric, scale, unit = row.metric, 1.0, ""
+    metric, scale, unit = row.metric, 1.0, "per hour" if row.metric.kind == "hourly rate" else ""
     if metric.kind in ("rate", "duration"):
         scale, unit = (100.0, "%") if metric.kind == "rate" else (1000.0, "ms")
     points: list[dict[str, Any]] = []
