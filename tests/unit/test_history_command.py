@@ -233,3 +233,10 @@ def test_more_confidence_needs_more_evidence(nights: Path, capsys: pytest.Captur
     assert strict["confidence"] == 0.99
     assert strict["runs_needed"] > json.loads(capsys.readouterr().out)["runs_needed"]
     assert history(nights, "--confidence", "100") == 2
+
+
+def test_the_page_shows_short_durations_in_ms_and_long_ones_in_s(nights: Path, tmp_path: Path) -> None:
+    page = tmp_path / "history.html"
+    history(nights, "--metric", P99, "--metric", "margin.p1", "--page", page)
+    drawn = re.findall(r"<text[^>]*>(ms|s)</text>", page.read_text(encoding="utf-8"))
+    assert set(drawn) == {"ms", "s"}

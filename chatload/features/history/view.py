@@ -164,7 +164,8 @@ def _chart(row: MetricHistory, history: History) -> doc.Chart:
     """Return a mark for each run, and a line for each level."""
     metric, scale, unit = row.metric, 1.0, "per hour" if row.metric.kind == "hourly rate" else ""
     if metric.kind in ("rate", "duration"):
-        scale, unit = (100.0, "%") if metric.kind == "rate" else (1000.0, "ms")
+        largest = max(abs(figure.value) for figure in row.figures if figure is not None)
+        scale, unit = (100.0, "%") if metric.kind == "rate" else (1000.0, "ms") if largest < 1 else (1.0, "s")
     points: list[dict[str, Any]] = []
     cells = []
     for number, (run, figure) in enumerate(zip(history.runs, row.figures, strict=True), 1):

@@ -95,7 +95,9 @@ def drift_table(drift: Mapping[str, Any]) -> Table | None:
 def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
     """A chart for each metric that drifts or jumps: its blocks, and the line through them."""
     for row in claims(drift):
-        scale, unit = {"s": (1000.0, "ms"), "%": (100.0, "%"), "MB": (1.0, "MB")}[row["unit"]]
+        scale, unit = {"s": (1.0, "s"), "%": (100.0, "%"), "MB": (1.0, "MB")}[row["unit"]]
+        if unit == "s" and max(abs(value) for _, value in row["blocks"]) < 1:
+            scale, unit = 1000.0, "ms"
         points = [{"t": (at - started) / 3600, "n": value * scale} for at, value in row["blocks"]]
         place = {
             "x": charts.x("t", "hours into the run", scale={"zero": False}),
