@@ -284,3 +284,21 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "compare [OPTIONS] BASE... -- NEW..." in out and "reports/v1-* -- reports/v2-*" in out
     assert "compare --plan reports/v1-*" in out
+
+
+def test_the_option_drops_decides_which_rate_is_judged(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def judged(*options: str) -> set[str]:
+        compare(*five("base"), "--", *five("same"), "--json", *options)
+        metrics = json.loads(capsys.readouterr().out)["metrics"]
+        return {row["label"] for row in metrics.values() if row["judged"]}
+
+    assert "dropped sessions" in judged() & judged("--drops", "per-session")
+    asked = judged("--drops", "per-chat-hour")
+    assert "drops per chat-hour" in asked and "dropped sessions" not in asked
+    assert compare("base0", "--", "same0", "--drops", "all") == 2
+    assert "is not one of 'auto', 'per-session', 'per-chat-hour'" in capsys.readouterr().err
+
+
+def test_a_plan_repeats_what_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--plan", "--runs", 4, "--drops", "per-chat-hour", "--hourly-tolerance", 0.05) == 0
+    assert "--hourly-tolerance 0.05 --drops per-chat-hour" in capsys.readouterr().out
