@@ -29,7 +29,7 @@ from chatload.thresholds import dependence
 from chatload.thresholds.exposure import judge_by_exposure
 from chatload.thresholds.metrics import INCIDENT, Facts, Metric, Share, Threshold, length_text
 from chatload.thresholds.over_time import CellCounts, OverTime, limit_of_samples
-from chatload.vocabulary import ThresholdResult
+from chatload.vocabulary import DROPPED, ThresholdResult
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Question(NamedTuple):
     wants_low: bool
     design: Design = INDEPENDENT
     wanted: bool = False
+
+    @property
+    def low_result(self) -> ThresholdResult:
+        """The result if few events are proven: few sessions with the property, or if it is wanted, few without it."""
+        return ThresholdResult.PASS if self.wants_low != self.wanted else ThresholdResult.FAIL
 
 
 class Answer(NamedTuple):
@@ -213,14 +218,16 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float, incident_
     asked = question(threshold, facts)._replace(design=design, wanted=dependence.is_wanted(metric))
     share = asked.share
     answer = _settle(asked, confidence, "the rate", metric.noun, clustered)
+    if share.open:
+        answer = _with_open(answer, asked, metric, confidence)
     worth = dependence.worth(share, design) if clustered else None
     seen = f"{share.counted} of {_plural(share.n, metric.noun)}{_unproven(share)}"
     if clustered and worth != share.n:
         seen += f"; {_came(metric, facts)}the {_plural(share.n, 'session')} are worth {worth} independent ones"
     low, high = _bounds(asked, confidence)
     return Judgement(
-        threshold, answer.result, share.counted / share.n, False, low, high, share.n, answer.needed, answer.needed_90,
-        worth, answer.incident_size, f"{seen}; {answer.reason}{_censoring(metric, facts)}",
+        threshold, answer.result, dependence.observed(share, asked.wanted), False, low, high, share.n, answer.needed,
+        answer.needed_90, worth, answer.incident_size, f"{seen}; {answer.reason}",
     )  # fmt: skip
 
 
@@ -409,14 +416,18 @@ def _settle(asked: Question, confidence: float, what: str, noun: str, clustered:
     if low > limit:
         size = _largest_incident(asked, confidence) if clustered and not wants_low and asked.wanted else None
         return Answer(above, f"{what} is above {at} {sure} (at least {at_least}){_holds_for(size)}", incident_size=size)
-    if not share.least:
+    if not low and high == 1:
+        known = f"nothing is known of {what}"
+    elif not low:
         known = f"{what} is below {at_most} {sure}, not below {at}"
-    elif share.most == share.n:
+    elif high == 1:
         known = f"{what} is above {at_least} {sure}, not above {at}"
     else:
         known = f"{what} is above {at_least} and below {at_most}, each {sure}, and {at} lies between"
     needed, likely = (_needed(asked, confidence, power) for power in POWERS)
-    if needed is None or likely is None:
+    if share.open and needed is None:
+        settles = "only a longer run would settle it"
+    elif needed is None or likely is None:
         settles = f"not even a billion {_plurals(noun)} like these would settle it"
     elif needed == likely:
         settles = f"{_plural(needed, noun)} {'at this rate' if share.most else 'without one'} would settle it"
@@ -427,19 +438,37 @@ def _settle(asked: Question, confidence: float, what: str, noun: str, clustered:
 
 
 def _needed(asked: Question, confidence: float, power: float) -> int | None:
-    """Return the samples of a run that would decide a question with this probability: of clusters, so many more."""
-    share, design = asked.share, asked.design
-    events = (share.n - share.least, share.n - share.most) if asked.wanted else (share.most, share.least)
-    needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most, power)
-    each = design.effect if events[0] else design.largest
-    return None if needed is None else math.ceil(needed * each)
+    """Return the samples of a run that would decide a question with this probability: of clusters, so many more.
+
+    The end of a longer run cuts off as many sessions, if the load is the same. They must not be most of all.
+    """
+    share, design, limit = asked.share, asked.design, asked.limit
+    if asked.wanted:
+        events, most = share.whole - share.least, float(share.most + share.open)
+        least = _of_all(share.least, share, 0)
+        by_whole = least > limit * share.n
+    else:
+        events, most = share.most, _of_all(share.most, share, share.n)
+        least = float(share.least)
+        by_whole = most < limit * share.n
+    needed = sessions_needed(least, share.n, limit, confidence, most, power)
+    each = design.effect if events else design.largest
+    if needed is None:
+        return None
+    needed = math.ceil(needed * each)
+    return max(needed, share.open) + share.open if by_whole else needed
+
+
+def _of_all(count: int, share: Share, unknown: int) -> float:
+    """Return how many of all samples would be as many as `count` of the whole ones; `unknown` without any."""
+    return count * share.n / share.whole if share.whole else unknown
 
 
 def _largest_incident(asked: Question, confidence: float) -> int:
     """Return the largest number of sessions that an incident may take, so that the upper bound stays on its side."""
     share, wanted = asked.share, asked.wanted
-    events, limit = (share.n - share.least, 1 - asked.limit) if wanted else (share.most, asked.limit)
-    return largest_cluster(events, share.n, limit, asked.design, confidence)
+    events, limit = (share.whole - share.least, 1 - asked.limit) if wanted else (share.most, asked.limit)
+    return largest_cluster(events, share.whole, limit, asked.design, confidence)
 
 
 def _holds_for(size: int | None) -> str:
@@ -479,14 +508,27 @@ def _bursts(metric: Metric, facts: Facts) -> str:
     return f"; this assumes independent sessions, which these were not: {came}"
 
 
-def _censoring(metric: Metric, facts: Facts) -> str:
-    """Return the warning that chats were cut off before the event could happen; "" if there is none."""
-    if not metric.per_chat_hour or not facts.is_censored:
-        return ""
-    return (
-        f"; {percent(round(facts.cut_off_share, 3))} of the chats were still open at the end, so the rate of "
-        f"whole chats is higher: {metric.per_chat_hour} allows for that"
-    )
+def _with_open(answer: Answer, asked: Question, metric: Metric, confidence: float) -> Answer:
+    """Return an answer whose reason says what the sessions that the end of the run cut off mean for it."""
+    share = asked.share
+    cut = f"the end of the run cut off {share.open} of the {_plural(share.n, 'session')}"
+    if answer.result == asked.low_result:
+        return answer._replace(reason=f"{answer.reason}; {cut}; assumed: these were in no more danger than the others")
+    if answer.result != ThresholdResult.INCONCLUSIVE:
+        return answer
+    as_if_over = asked._replace(share=share._replace(open=0))
+    if answer.needed is not None and _settle(as_if_over, confidence, "", "").result == answer.result:
+        return answer
+    longer = "for many times the length of a chat"
+    if answer.needed is not None:
+        longer = f"{math.ceil(10 * answer.needed / share.n) / 10:g} times as long"
+    remedies = [f"run {longer}"]
+    if metric.per_chat_hour:
+        remedies.append(f"judge {metric.per_chat_hour}")
+    if metric.subject == DROPPED:
+        remedies.append(f"judge {DROPPED}.by_age(AGE)")
+    unknown = f"{cut}, and what would have become of them is not known: {', or '.join(remedies)}"
+    return answer._replace(reason=f"{answer.reason}; {unknown}")
 
 
 def _of(metric: Metric) -> str:

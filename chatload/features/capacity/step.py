@@ -407,8 +407,9 @@ def _is_met(judgement: Judgement, facts: Facts) -> bool | None:
         return None
     asked = question(threshold, facts)
     share, limit = asked.share, asked.limit
-    allowed = limit * share.n
-    if min(allowed, share.n - allowed) < LEAST_SAMPLES:
+    # Of sessions that are open it is not known what will become of them.
+    allowed = limit * share.whole
+    if min(allowed, share.whole - allowed) < LEAST_SAMPLES:
         return None
     return share.most <= allowed if asked.wants_low else share.least >= allowed
 
@@ -427,8 +428,8 @@ def is_fact(threshold: Threshold) -> bool:
 def facts_of(now: Look, since: Look, timeout_s: float) -> Facts:
     """Return what happened since another look, with the sessions that are open now.
 
-    Open sessions are alive, like sessions cut off with a confirmed goodbye, and are counted as such. Those really cut
-    off since then (when the load was reduced) are left out.
+    Open sessions count as sessions that are cut off with a confirmed goodbye. Those really cut off since then (when the
+    load was reduced) are left out.
     """
     books = now.books.since(since.books)
     books.verdicts[Verdict.CUT_OFF] += now.open

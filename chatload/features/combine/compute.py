@@ -58,17 +58,20 @@ def _combined(threshold: Threshold, gate: Gate, runs: Sequence[Facts]) -> Combin
         exposure = sum(incidence.length_s for incidence in incidents) / 3600
         possible = sure = [1.0] * sum(incidence.incidents for incidence in incidents)
         size = 1
+        observed = exposure
     else:
-        exposure = sum(metric.share(facts).n for facts in runs)
+        shares = [metric.share(facts) for facts in runs]
+        # Sessions that the end of a run cut off do not show that the rate is low (`dependence.bounds`).
+        exposure = sum(0 if share.is_mostly_open else share.whole for share in shares)
+        observed = sum(share.n for share in shares)
         possible, sure = (
             [group for facts in runs for group in dependence.groups(metric, facts, surely)] for surely in (False, True)
         )
         size = gate.incident_size
         if dependence.is_wanted(metric):
             limit, wants_low = 1 - limit, not wants_low
-    expected = limit * exposure
-    below = log_evidence_below(possible, expected, size) if exposure else 0.0
-    above = log_evidence_above(sure, expected) if exposure else 0.0
+    below = log_evidence_below(possible, limit * exposure, size) if exposure else 0.0
+    above = log_evidence_above(sure, limit * observed) if observed else 0.0
     log_for, log_against = (below, above) if wants_low else (above, below)
     enough = -math.log(1 - gate.confidence)
     result = ThresholdResult.INCONCLUSIVE
