@@ -7,9 +7,9 @@ samples are at or above 2 s, for every distribution (W. J. Conover, "Practical N
 range that is less favourable to the claim is used.
 
 Sessions come in clusters: an outage takes many of them at once. Their bounds have a design effect from the data, and an
-upper bound names the largest size of incidents for which it holds (`chatload.thresholds.dependence`). Percentiles are
-judged with the design effect of their requests, if the windows of the run are known (`chatload.thresholds.over_time`).
-Rates of requests assume that requests are independent.
+upper bound names the largest size of incidents for which it holds (`chatload.thresholds.dependence`). Percentiles and
+rates of requests are judged with the design effect of the requests, if the windows of the run are known
+(`chatload.thresholds.over_time`).
 
 A threshold `in every` asks about each cell of time by itself. All requests of the cell were measured, so its percentile
 or rate is a fact and has no confidence. It holds if it holds in each cell. A cell with so few samples that one alone
@@ -30,6 +30,8 @@ from chatload.thresholds.exposure import judge_by_exposure
 from chatload.thresholds.metrics import INCIDENT, Facts, Metric, Share, Threshold, length_text
 from chatload.thresholds.over_time import CellCounts, OverTime, limit_of_samples
 from chatload.vocabulary import DROPPED, ThresholdResult
+
+_TOO_SHORT = "; this assumes independent requests: the time judged is too short to show how they depend"
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ def judge(
         return _judge_count(threshold, share)
     if not share.n:
         return _open(threshold, f"no {_of(metric)} to judge by")
+    if metric.is_request_rate:
+        return _judge_request_rate(threshold, facts, confidence, over_time)
     return _judge_rate(threshold, facts, confidence, incident_size)
 
 
@@ -228,6 +232,26 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float, incident_
     return Judgement(
         threshold, answer.result, dependence.observed(share, asked.wanted), False, low, high, share.n, answer.needed,
         answer.needed_90, worth, answer.incident_size, f"{seen}; {answer.reason}",
+    )  # fmt: skip
+
+
+def _judge_request_rate(threshold: Threshold, facts: Facts, confidence: float, over_time: OverTime | None) -> Judgement:
+    asked, noun = question(threshold, facts), threshold.metric.noun
+    share, seen, assumed, worth = asked.share, f"{asked.share.counted} of {_plural(asked.share.n, noun)}", "", None
+    if over_time is not None:
+        counts = over_time.counts.get(threshold)
+        effect = None if counts is None else counts.design_effect(confidence, None)
+        if effect is None:
+            assumed = _TOO_SHORT
+        else:
+            asked = asked._replace(design=Design(effect, effect))
+            worth = dependence.worth(share, asked.design)
+            seen += f", worth {worth} independent ones" if worth < share.n else ""
+    answer = _settle(asked, confidence, "the rate", noun)
+    low, high = _bounds(asked, confidence)
+    return Judgement(
+        threshold, answer.result, share.counted / share.n, False, low, high, share.n, answer.needed, answer.needed_90,
+        worth, why=f"{seen}; {answer.reason}{assumed}",
     )  # fmt: skip
 
 
@@ -389,7 +413,7 @@ def _judge_percentile(
     if worth is not None and worth < share.n:
         why += f", worth {worth} independent ones"
     elif worth is None and over_time:
-        reason += "; this assumes independent requests: the time judged is too short to show how they depend"
+        reason += _TOO_SHORT
     return Judgement(
         threshold, answer.result, reading.seconds, reading.over, low, high, share.n, answer.needed, answer.needed_90,
         worth, why=f"{why}; {reason}",

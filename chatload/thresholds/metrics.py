@@ -178,6 +178,11 @@ class Metric:
         return self.subject in ("sessions", *_SESSIONS)
 
     @property
+    def is_request_rate(self) -> bool:
+        """Whether it is a share of requests with an outcome."""
+        return self.kind == "rate" and self.subject in _REQUESTS
+
+    @property
     def sample_q(self) -> float:
         """The quantile (0..1) of its samples, 1 for an extreme. Those of a margin are gaps: less margin is more gap."""
         if self.q is None:
