@@ -24,7 +24,16 @@ from typing import Any, NamedTuple
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.clusters import INDEPENDENT, Design, largest_cluster
-from chatload.stats.rates import CONFIDENCE, POWERS, bound_text, lower, per_unit, sessions_needed, upper
+from chatload.stats.rates import (
+    CONFIDENCE,
+    POWERS,
+    bound_text,
+    lower,
+    per_unit,
+    sessions_needed,
+    share_text,
+    upper,
+)
 from chatload.thresholds import dependence
 from chatload.thresholds.exposure import judge_by_exposure
 from chatload.thresholds.metrics import INCIDENT, Facts, Metric, Share, Threshold, length_text
@@ -355,7 +364,7 @@ def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]
     that = f" {_beyond(threshold)}" if metric.kind == "duration" else ""
     why = (
         f"the worst of {_plural(len(counted), 'window')} of {length} began {worst.at_s:.0f} s into the run: "
-        f"{count} of {_plural(share.n, metric.noun)}{that} ({percent(round(share.counted / share.n, 4))})"
+        f"{count} of {_plural(share.n, metric.noun)}{that} ({share_text(share.counted / share.n)})"
     )
     value, beyond = (share.counted / share.n, False) if reading is None else reading
     samples = sum(cell.share.n for cell in cells)

@@ -163,7 +163,7 @@ def test_no_exposure_shows_nothing() -> None:
 def test_a_rate_per_chat_hour_of_chats_that_were_cut_off_says_so() -> None:
     short = facts(10, confirmed=60, completed=40, cut_off=60)
     assert judged("failed.per_chat_hour < 9", short).why.endswith(
-        "; this assumes that a chat is in equal danger at each age, and 60 % of the chats were still open at the end"
+        "; this assumes that a chat is in equal danger at each age, and 60.0 % of the chats were still open at the end"
     )
     assert "still open" not in judged("dropped.per_chat_hour < 9", facts(10, confirmed=4, completed=36, cut_off=4)).why
 

@@ -162,7 +162,7 @@ def test_one_bad_minute_fails_what_the_whole_run_leaves_open():
     found = judged(EVERY, windows)
     assert found.result == "fail" and found.value == pytest.approx(SLOW, rel=0.01)
     assert "the worst of 10 windows of 1m began 120 s into the run: 600 of 6000 requests at or above" in found.why
-    assert "(10 %)" in found.why
+    assert "(10.0 %)" in found.why
 
 
 def test_what_holds_in_every_minute_passes():

@@ -25,7 +25,7 @@ from math import inf
 from typing import Any, Literal
 
 from chatload.run.books import Books
-from chatload.stats.rates import CONFIDENCE, per_unit
+from chatload.stats.rates import CONFIDENCE, per_unit, share_text
 from chatload.thresholds.judgement import Judgement, judge, question
 from chatload.thresholds.metrics import Facts, Threshold, parse
 from chatload.vocabulary import Outcome, SessionState, ThresholdResult, Verdict
@@ -354,7 +354,7 @@ class Step:
         at = self._signs.get(str(threshold), look.at)
         why = judgement.why
         if judgement.result == ThresholdResult.INCONCLUSIVE and judgement.value is not None:
-            value = f"{100 * judgement.value:.3g} %" if metric.kind == "rate" else f"{1000 * judgement.value:.4g} ms"
+            value = share_text(judgement.value) if metric.kind == "rate" else f"{1000 * judgement.value:.4g} ms"
             why = f"it measured {value}, of {judgement.samples} samples"
         return Trouble("limit" if limit else "knee", str(threshold), at, why)
 
