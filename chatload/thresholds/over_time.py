@@ -196,9 +196,10 @@ class _Cells:
             self._filled[number] = merged
 
     def counts(self, timeout_s: float | None) -> list[CellCounts]:
-        """Return the cells in order of time."""
+        """Return the cells in order of time; none without a window. A cell that has no window has no samples."""
         metric, at, made = self.threshold.metric, limit_of_samples(self.threshold, timeout_s), []
-        for number, filled in sorted(self._filled.items()):
+        for number in range(self._last + 1) if self._filled else ():
+            filled = self._filled.get(number, Share(0, 0, 0, 0))
             at_s = self._start - self._started_at + number * self._length_s
             if isinstance(filled, Share):
                 made.append(CellCounts(at_s, filled, None))

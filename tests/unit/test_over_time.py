@@ -187,6 +187,14 @@ def test_a_minute_with_too_few_requests_is_no_pass():
     assert judged(EVERY, []).result == "inconclusive"
 
 
+def test_a_minute_without_windows_is_not_a_minute_that_holds():
+    whole = run(lambda i: 0)
+    assert judged(EVERY, whole).result == "pass"
+    found = judged(EVERY, [each for each in whole if not 120 <= each.start < 180])
+    assert found.result == "inconclusive"
+    assert "1 of 10 windows of 1m have fewer than 20 GetMessages requests" in found.why
+
+
 def test_rates_of_requests_may_be_judged_by_the_minute():
     windows = [window(float(i), 100, timeouts=5 * (60 <= i < 120)) for i in range(600)]
     # One bad minute is one observation.
