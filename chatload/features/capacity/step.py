@@ -25,7 +25,7 @@ from math import inf
 from typing import Any, Literal
 
 from chatload.run.books import Books
-from chatload.stats.rates import CONFIDENCE, per_unit
+from chatload.stats.rates import CONFIDENCE, per_unit, share_text
 from chatload.thresholds.judgement import Judgement, judge, question
 from chatload.thresholds.metrics import Facts, Threshold, parse
 from chatload.vocabulary import Outcome, SessionState, ThresholdResult, Verdict
@@ -354,7 +354,7 @@ class Step:
         at = self._signs.get(str(threshold), look.at)
         why = judgement.why
         if judgement.result == ThresholdResult.INCONCLUSIVE and judgement.value is not None:
-            value = f"{100 * judgement.value:.3g} %" if metric.kind == "rate" else f"{1000 * judgement.value:.4g} ms"
+            value = share_text(judgement.value) if metric.kind == "rate" else f"{1000 * judgement.value:.4g} ms"
             why = f"it measured {value}, of {judgement.samples} samples"
         return Trouble("limit" if limit else "knee", str(threshold), at, why)
 
@@ -407,8 +407,9 @@ def _is_met(judgement: Judgement, facts: Facts) -> bool | None:
         return None
     asked = question(threshold, facts)
     share, limit = asked.share, asked.limit
-    allowed = limit * share.n
-    if min(allowed, share.n - allowed) < LEAST_SAMPLES:
+    # Of sessions that are open it is not known what will become of them.
+    allowed = limit * share.whole
+    if min(allowed, share.whole - allowed) < LEAST_SAMPLES:
         return None
     return share.most <= allowed if asked.wants_low else share.least >= allowed
 
@@ -427,8 +428,8 @@ def is_fact(threshold: Threshold) -> bool:
 def facts_of(now: Look, since: Look, timeout_s: float) -> Facts:
     """Return what happened since another look, with the sessions that are open now.
 
-    Open sessions are alive, like sessions cut off with a confirmed goodbye, and are counted as such. Those really cut
-    off since then (when the load was reduced) are left out.
+    Open sessions count as sessions that are cut off with a confirmed goodbye. Those really cut off since then (when the
+    load was reduced) are left out.
     """
     books = now.books.since(since.books)
     books.verdicts[Verdict.CUT_OFF] += now.open

@@ -273,8 +273,10 @@ def change_text(metric: ComparedMetric, by: float | None, unit: bool = True) -> 
 
 
 def _percent(share: float) -> str:
-    """Three significant digits: rates side by side must differ where the runs do."""
-    return f"{100 * share:.3g} %" if share < 0.9995 else f"{100 * share:.5g} %"
+    """Three significant digits: rates side by side must differ where the runs do. Only 0 and 1 are 0 % and 100 %."""
+    if share < 0.9995:
+        return f"{100 * share:.3g} %"
+    return f"{100 * share:.5g} %" if share == 1 or share < 0.9999 else words.percent(share)
 
 
 def _strip(row: ComparisonRow) -> doc.Chart:

@@ -147,7 +147,8 @@ def _value(metric: Metric, value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    """Three significant digits; only 0 and 1 are 0 % and 100 %."""
+    return f"{100 * share:.3g} %" if share in (0, 1) or 1e-6 <= share < 0.99 else words.percent(share)
 
 
 def _size(metric: Metric, before: float, after: float) -> str:

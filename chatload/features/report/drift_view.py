@@ -161,7 +161,7 @@ def _valued(row: Mapping[str, Any], value: float | None) -> str:
     if value is None or value in (float("inf"), float("-inf")):
         return "any"
     if row["unit"] == "%":
-        return f"{100 * value:.2g} %"
+        return words.percent(value)
     if row["unit"] == "MB":
         return f"{value:.3g} MB"
     return "0 ms" if not value else f"{1e6 * value:.2g} us" if abs(value) < 1e-4 else words.seconds(value)

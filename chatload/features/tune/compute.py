@@ -35,6 +35,7 @@ from chatload.run.histogram import Histogram
 from chatload.stats.bursts import find_incidence
 from chatload.stats.clusters import Design, design_effect, lower, per_unit_lower, per_unit_upper, upper
 from chatload.stats.rates import CONFIDENCE, sessions_needed
+from chatload.thresholds import dependence
 from chatload.thresholds.metrics import Facts, metric_named
 from chatload.vocabulary import Verdict
 
@@ -281,7 +282,8 @@ def _arm(
     design = Design(effect, max(effect, largest))
     share = _DROPPED.share(Facts(counted.books, timeout_s, counted.confirmed))
     least = share.least - counted.suspects
-    low, high = lower(least, share.n, design, confidence), upper(share.most, share.n, design, confidence)
+    # Sessions that the end of the sweep cut off do not show that the rate is low (`chatload.thresholds.dependence`).
+    low, high = lower(least, share.n, design, confidence), dependence.upper(share, design, confidence)
     innocent = share.most - counted.books.suspects
     word: Word = "inconclusive"
     if high < target:
@@ -289,7 +291,7 @@ def _arm(
     elif low > target:
         word = "fail"
     elif (
-        upper(innocent, share.n, design, confidence) < target
+        dependence.upper(share._replace(most=innocent), design, confidence) < target
         or lower(share.least, share.n, design, confidence) > target
     ):
         word = "invalid"
