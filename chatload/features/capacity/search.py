@@ -21,17 +21,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from chatload.errors import UsageError
 from chatload.features.capacity.certificate import Certificate, certify_knee, certify_limit, drops_depend_on_load
 from chatload.features.capacity.step import (
     CONFIRM,
-    FACTS,
     LATENCY,
     LATENCY_FACTOR,
     LATENCY_LEAST_S,
+    STANDARD,
     Cause,
     Look,
     Step,
@@ -39,6 +39,7 @@ from chatload.features.capacity.step import (
     StepRules,
     Trouble,
     facts_of,
+    is_hourly,
 )
 from chatload.stats.response import ResponseCurve
 from chatload.swarm.checks import planned_rate
@@ -86,6 +87,8 @@ def rules_of(plan: RunPlan) -> StepRules:
         raise UsageError(f"--resolution {percent:g} is above 50 %")
     if plan.gate.confidence <= 0.5:
         raise UsageError("--confidence 50 makes no interval of the capacity", "95 is usual")
+    for threshold in plan.gate.thresholds:
+        _check_threshold(threshold)
     return StepRules(
         start=start,
         ceiling=ceiling,
@@ -99,6 +102,27 @@ def rules_of(plan: RunPlan) -> StepRules:
         confidence=plan.gate.confidence,
         run_time_s=run.run_time,
     )
+
+
+def _check_threshold(threshold: Threshold) -> None:
+    """Raise UsageError if no step can judge a threshold."""
+    metric = threshold.metric
+    instead = "leave it out (--gate standard may have it), or give dropped.per_chat_hour < 0.2"
+    if threshold.every_s is not None:
+        why = "each step is judged as a whole"
+        instead = f"write it without `in every`: {replace(threshold, every_s=None)}"
+    elif metric.of_incidents:
+        why = "incidents are found when the run has ended"
+    elif metric.age_s is not None:
+        why = "the ages of chats are read when the run has ended"
+    elif metric.subject == Verdict.CUT_OFF:
+        why, instead = "the search itself cuts chats off when it reduces the load", "leave it out"
+    elif is_hourly(threshold) and not threshold.wants_low:
+        why = "a step is too short to prove that a rate per chat-hour is above a limit"
+        instead = "leave it out, or write <"
+    else:
+        return
+    raise UsageError(f"a capacity search cannot judge {threshold}: {why}", instead)
 
 
 @dataclass(frozen=True)
@@ -132,7 +156,7 @@ class CapacitySearch:
 
     def __init__(self, rules: StepRules) -> None:
         self.rules = rules
-        self.thresholds: tuple[Threshold, ...] = rules.thresholds or FACTS
+        self.thresholds: tuple[Threshold, ...] = rules.thresholds or STANDARD
         self.steps: list[StepRecord] = []
         self.result: Result | None = None
         self.wanted = 0
@@ -215,7 +239,7 @@ class CapacitySearch:
             return
         self._latencies.append(p95_s)
         limit_s = max(LATENCY_LEAST_S, LATENCY_FACTOR * min(self._latencies))
-        self.thresholds = (*FACTS, parse(f"{LATENCY} < {round(1000 * limit_s)}ms"))
+        self.thresholds = (*STANDARD, parse(f"{LATENCY} < {round(1000 * limit_s)}ms"))
 
     def _spoilt(self, record: StepRecord, look: Look) -> None:
         tried = self._spoilt_at[record.load] = self._spoilt_at.get(record.load, 0) + 1
@@ -386,5 +410,7 @@ class _Recovery:
             return False
         facts = facts_of(look, self.down, rules.timeout_s)
         self.down = look
-        values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
+        # A single drop in so short a time would be a high rate per chat-hour.
+        judged = (threshold for threshold in thresholds if not is_hourly(threshold))
+        values = ((threshold, judge(threshold, facts).value) for threshold in judged)
         return all(value is None or threshold.holds(value) for threshold, value in values)

@@ -10,16 +10,19 @@ from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
-from chatload.features.capacity.certificate import Certificate
+from chatload.features.capacity.certificate import Certificate, hold_to_show
 from chatload.features.capacity.search import CapacitySearch
-from chatload.features.capacity.step import DROPS, StepRecord, Trouble
+from chatload.features.capacity.step import StepRecord, Trouble, is_hourly
 from chatload.render import charts, words
 from chatload.render import document as doc
 from chatload.render.document import Tone
 from chatload.render.html import html
 from chatload.render.output import write_text
 from chatload.render.terminal import render
+from chatload.stats.rates import per_unit_text
 from chatload.stats.usl import Interval, Usl, fit
+from chatload.thresholds.metrics import parse
+from chatload.vocabulary import DROPPED
 
 #: `schema_version` of every capacity.json this code makes.
 SCHEMA_VERSION = 2
@@ -33,7 +36,6 @@ _MINUTES_FROM_S = 300.0
 def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
     """Return capacity.json of a search that is over. course: time (seconds), sessions wanted, sessions open."""
     result, rules = search.stop(), search.rules
-    thresholds = [str(threshold) for threshold in search.thresholds]
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
@@ -41,7 +43,7 @@ def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]
         "capacity": _capacity(result.capacity),
         "claim": result.is_claim,
         "trouble": _trouble(result.trouble),
-        "thresholds": thresholds if rules.drop_limit is None else [*thresholds, DROPS],
+        "thresholds": [str(threshold) for threshold in search.thresholds],
         "confidence": rules.confidence,
         "rules": {
             "start": rules.start, "ceiling": rules.ceiling, "resolution": rules.resolution, "hold_s": rules.hold_s,
@@ -215,17 +217,25 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
 
 def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> Iterator[str]:
     lower, bound = capacity["lower"], capacity["drops_per_chat_hour_upper"]
+    timeout_s = facts["rules"]["flex_disconnect_timeout_s"]
     confirmed = (
         f"{words.plural(lower, 'session')} were held for {words.duration(facts['rules']['confirming_s'])} at the end"
     )
     if bound is None:
         yield f"{confirmed}; nothing is claimed about drops, because the hold was too short for one to show"
     else:
-        drops = words.plural(capacity["drops"], "drop")
+        drops, sure = words.plural(capacity["drops"], "drop"), words.confidence(facts["confidence"])
         yield (
-            f"{confirmed}: {drops} in {capacity['chat_hours']:.3g} chat-hours, so at most {bound:.2g} drops per "
-            f"chat-hour ({words.confidence(facts['confidence'])} confidence, if drops are independent)"
+            f"{confirmed}; steps at {_sessions(capacity)} had {drops} in {capacity['chat_hours']:.3g} chat-hours: at "
+            f"most {per_unit_text(bound, up=True)} per chat-hour ({sure} confidence, if drops are independent)"
         )
+    for threshold in map(parse, facts["thresholds"]):
+        if is_hourly(threshold) and threshold.metric.subject == DROPPED and (bound is None or bound >= threshold.limit):
+            hold_s = hold_to_show(threshold.limit, lower, timeout_s, facts["confidence"])
+            yield (
+                f"{threshold} is not shown for {words.plural(lower, 'session')}, only not refuted: --confirm-hold "
+                f"{math.ceil(hold_s)}s is long enough to show it if no chat is dropped"
+            )
     low = [step for step in facts["steps"] if step["load"] < lower and step["outcome"] in ("held", "not held")]
     lost = sum(step["outcome"] == "not held" for step in low)
     if facts["kind"] == "knee" and lost:
