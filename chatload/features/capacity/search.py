@@ -43,7 +43,7 @@ from chatload.features.capacity.step import (
 )
 from chatload.stats.response import ResponseCurve
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.judgement import judge
+from chatload.thresholds.judgement import observed
 from chatload.thresholds.metrics import Threshold, parse
 from chatload.vocabulary import Outcome, Verdict
 
@@ -412,5 +412,5 @@ class _Recovery:
         self.down = look
         # A single drop in so short a time would be a high rate per chat-hour.
         judged = (threshold for threshold in thresholds if not is_hourly(threshold))
-        values = ((threshold, judge(threshold, facts).value) for threshold in judged)
+        values = ((threshold, observed(threshold.metric, facts)) for threshold in judged)
         return all(value is None or threshold.holds(value) for threshold, value in values)

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from chatload.run.books import Books
 from chatload.stats.rates import CONFIDENCE, per_unit, per_unit_lower
-from chatload.thresholds.judgement import Judgement, judge, question
+from chatload.thresholds.judgement import Judgement, judge, observed, question
 from chatload.thresholds.metrics import Facts, Threshold, parse
 from chatload.vocabulary import DROPPED, Outcome, SessionState, ThresholdResult, Verdict
 
@@ -306,9 +306,9 @@ class Step:
         """Return the trouble of a count that exceeds its limit; a later look cannot change it. None if none does."""
         for threshold in self._thresholds:
             if is_fact(threshold) and threshold.op in ("<", "<=", "=="):
-                judgement = judge(threshold, facts)
-                if judgement.value is not None and threshold.is_lost(judgement.value):
-                    return self._trouble(judgement, look)
+                value = observed(threshold.metric, facts)
+                if value is not None and threshold.is_lost(value):
+                    return self._trouble(judge(threshold, facts), look)
         return None
 
     def _proven_rate(self, look: Look, facts: Facts, confidence: float) -> Trouble | None:
@@ -346,7 +346,7 @@ class Step:
 
     def _note_signs(self, look: Look) -> None:
         """Note since which window each threshold has been broken without interruption."""
-        # Judging is most of the work of a look, and a window has all sessions.
+        # Once a window is enough, and less work: a window has all sessions.
         if look.at - self._watched.at < 0.9 * self._rules.window_s:
             return
         facts = facts_of(look, self._watched, self._rules.timeout_s)
@@ -354,7 +354,7 @@ class Step:
         for threshold in self._thresholds:
             if is_hourly(threshold):
                 continue
-            name, value = str(threshold), judge(threshold, facts).value
+            name, value = str(threshold), observed(threshold.metric, facts)
             if value is None:
                 continue
             if not threshold.holds(value):
