@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -235,6 +236,16 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
     result = world.search.stop()
     assert result.kind == "stopped" and not result.is_claim
     assert result.held == max(step.load for step in world.search.steps if step.outcome == "held")
+
+
+def test_a_search_that_is_stopped_near_the_knee_says_the_interval_so_far() -> None:
+    world = World(Server(knee=300), RULES)
+    with pytest.raises(AssertionError):
+        world.run(seconds=150)
+    result = world.search.stop()
+    assert result.kind == "stopped" and not result.is_claim and result.capacity is None
+    said = re.search(r"so far its steps say (\d+) to (\d+) sessions with 90 % confidence, not confirmed", result.why)
+    assert said is not None and 200 < int(said[1]) < 300 < int(said[2]) < 400
 
 
 def test_a_server_that_holds_nothing_is_said_to() -> None:

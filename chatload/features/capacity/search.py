@@ -192,9 +192,17 @@ class CapacitySearch:
     def stop(self) -> Result:
         """End the search now; return its result, or what is known so far."""
         if self.result is None:
-            self._end("stopped", "it was stopped before it was done")
+            self._end("stopped", f"it was stopped before it was done{self._so_far()}")
         assert self.result is not None
         return self.result
+
+    def _so_far(self) -> str:
+        """Return what the steps say of a knee that is not confirmed, as the end of a sentence; empty if nothing."""
+        if not self._trials:
+            return ""
+        low, high = self._curve.interval(self.rules.interval_confidence)
+        sure = f"{100 * self.rules.interval_confidence:.3g} % confidence"
+        return f"; so far its steps say {math.floor(low)} to {math.ceil(high)} sessions with {sure}, not confirmed"
 
     def _held_below(self, load: float) -> int:
         """Return the highest load held below another; 0 for none."""
