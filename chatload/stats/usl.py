@@ -161,8 +161,10 @@ def _unnamed(first: float, last: float, peaks: Interval | None) -> str:
         return "no peak named: the measured throughput does not fall"
     if first <= peaks[0] and peaks[1] < last:
         return ""
-    low, high = (f"{end:.0f}" if math.isfinite(end) else "any load" for end in peaks)
+    where = f"from {peaks[0]:.0f} to {peaks[1]:.0f} sessions"
+    if not math.isfinite(peaks[1]):
+        where = f"above {peaks[0]:.0f} sessions" if peaks[0] >= 1 else ""
     return (
-        f"no peak named: the fit has it anywhere from {low} to {high} sessions, and the saturated loads go from "
-        f"{first:.0f} to {last:.0f}"
+        f"no peak named: by the fit it may lie anywhere {where}".rstrip()
+        + f", and the saturated loads go from {first:.0f} to {last:.0f}"
     )

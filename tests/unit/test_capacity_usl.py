@@ -134,4 +134,4 @@ def test_a_peak_that_may_lie_below_the_saturated_loads_is_not_named() -> None:
     }
     usl = fit(falling, 1.0)
     assert usl is not None and usl.peak is None
-    assert usl.why.endswith("sessions, and the saturated loads go from 70 to 110")
+    assert usl.why.endswith("it may lie anywhere, and the saturated loads go from 70 to 110")

@@ -209,8 +209,11 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
     if capacity is not None:
         said += _about_capacity(facts, capacity)
     if trouble is not None:
-        what = trouble["metric"] or "the generator"
-        said.append(f"first sign of trouble: {what}, {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
+        failed, what = facts["failed"], trouble["metric"] or "the generator"
+        where = (
+            f"the lowest load above it that was not held, {words.plural(failed, 'session')}" if failed else "trouble"
+        )
+        said.append(f"{where}: {what}, first seen {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
     fitted = "too few saturated loads were measured for a fit" if usl is None else usl_words(usl)
     return [*said, f"Universal Scalability Law: {fitted}"]
 
@@ -262,8 +265,9 @@ def usl_words(usl: Mapping[str, Any]) -> str:
 
 
 def _span(interval: Sequence[float | None], form: str) -> str:
-    low, high = ("unbounded" if end is None else format(end, form) for end in interval)
-    return f"{low} to {high}"
+    low, high = interval
+    least = format(low or 0.0, form)
+    return f"{least} to {high:{form}}" if high is not None else f"at least {least}, no upper bound"
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> doc.Table:
@@ -297,11 +301,12 @@ def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[doc.Inline, 
 
 
 def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
-    if facts["capacity"] is not None:
+    if facts["kind"] == "knee" and facts["capacity"] is not None:
         yield _chance(facts)
     if facts["steps"]:
         yield _over_time(facts)
         yield _latency(facts)
+    if any(step["refused"] or step["dropped"] for step in facts["steps"]):
         yield _losses(facts)
     if facts["usl"] is not None:
         yield _throughput(facts["usl"])
@@ -354,8 +359,9 @@ def _chance(facts: Mapping[str, Any]) -> doc.Chart:
     layers = [
         charts.line(curve, across, up),
         charts.layer(dots, mark, x=across, y=up, size=size, description={"field": "tip"}),
-        *charts.mark_line(capacity["lower"], "capacity, at least", "var(--soft)"),
-        *(charts.mark_line(capacity["upper"], "at most", "var(--soft)", 18) if capacity["upper"] > low else []),
+        # Left of the interval there is room below the curve, right of it above the curve.
+        *charts.mark_line(capacity["lower"], f"at least {capacity['lower']}", "var(--soft)", 110),
+        *charts.mark_line(capacity["upper"], f"at most {capacity['upper']}", "var(--soft)", 70, name_right=True),
     ]
     said = (
         "Dots: the share of steps held at each load; a larger dot is more steps. Line: the fitted chance that a step "
@@ -394,8 +400,12 @@ def _losses(facts: Mapping[str, Any]) -> doc.Chart:
 
 def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
     curve, across = [row for row in usl["curve"] if None not in row.values()], charts.x("load", "sessions")
-    low, fit, measured = (charts.y(field, "successful requests/s") for field in ("low", "fit", "requests_per_s"))
-    band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2}
+    # Beyond the loads that were measured, the band soon has no upper end.
+    scale = {"domain": [0, 2 * max(row["requests_per_s"] for row in usl["points"])]}
+    low, fit, measured = (
+        charts.y(field, "successful requests/s", scale=scale) for field in ("low", "fit", "requests_per_s")
+    )
+    band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2, "clip": True}
     dots = {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
     layers = [
         charts.layer(curve, band, x=across, y=low, y2={"field": "high"}),

@@ -480,6 +480,12 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
             sure = confidence(certificate.confidence)
             what = f"the lower end of the capacity{share} that the search found, {interval} with {sure} confidence"
         yield f"the plan uses {what}; all servers are taken to have the same capacity"
+        searched_s = report.measured.demand.get("poll_interval_s") if report.measured else None
+        if searched_s is not None and certificate.lower < certificate.upper:
+            yield (
+                f"so many chats are held with a refresh every {seconds(searched_s)}: with a longer interval a server "
+                "may hold more, and with a shorter one fewer; a search with the plan's interval shows it"
+            )
         if certificate.requests_per_s is not None:
             yield (
                 f"requests/s are those of {_figure(certificate.lower)} chats in the search: a server may carry more of "
