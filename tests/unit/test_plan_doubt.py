@@ -185,5 +185,5 @@ def test_the_interval_of_a_sweep_is_read(tmp_path: Path):
     with pytest.raises(FileError, match=r"tune\.json: cannot be read"):
         read_sweep(tmp_path)
     (tmp_path / "tune.json").write_text("{")
-    with pytest.raises(FileError, match=r"tune\.json: "):
+    with pytest.raises(FileError, match=r"tune\.json: this is no JSON; expected the file that chatload tune writes"):
         read_sweep(tmp_path)

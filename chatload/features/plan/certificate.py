@@ -161,4 +161,7 @@ def _read(path: Path, model: type[_Model]) -> _Model:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            writer = "a capacity search" if path.name == CAPACITY_FILE else "chatload tune"
+            raise FileError(path, "", f"this is no JSON; expected the file that {writer} writes") from None
         raise FileError(path, ".".join(map(str, first["loc"])), first["msg"]) from None

@@ -187,7 +187,10 @@ def _demand(
     sources |= {field: origins[name] for field, name in given.items()}
     for field, name in (("handling_time_s", "--handling-time"), ("poll_interval_s", "--poll-interval")):
         if field not in values:
-            raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
+            hint = "give it, or a --run to take it from"
+            if measured and measured.certificate:
+                hint = "give it: a capacity search ends its chats itself, so their length says nothing of a customer's"
+            raise UsageError(f"{name} is missing", hint)
     if "agents" in values and sources["handling_time_s"] == _RUN:
         message = "--agents needs --handling-time, the time with an agent"
         raise UsageError(message, "the length of a run's chats includes the wait")

@@ -148,7 +148,8 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
         raise UsageError("--messages-per-server needs --messages-per-chat", "or give --sessions-per-server")
     needed = max(row.servers for row in rows)
     if needed > MOST_SERVERS:
-        raise UsageError(f"the plan needs {needed} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
+        number = str(needed) if needed < 10**9 else f"{needed:.3g}"
+        raise UsageError(f"the plan needs {number} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
     return ServerPlan(
         demand=demand,
         capacity=capacity,
