@@ -256,7 +256,11 @@ def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> It
 
 def usl_words(usl: Mapping[str, Any]) -> str:
     """The fit in words."""
-    sigma, kappa = (f"{name} {usl[name]:.2g} ({_span(usl[f'{name}_interval'], '.2g')})" for name in ("sigma", "kappa"))
+    sigma, kappa = (
+        f"{name} {'not determined' if usl[name] is None else format(usl[name], '.2g')} "
+        f"({_span(usl[f'{name}_interval'], '.2g')})"
+        for name in ("sigma", "kappa")
+    )
     if usl["peak"] is None:
         return f"{sigma}, {kappa}; {usl['why']}"
     return (
