@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, lateness_limit
+from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, facts_of, lateness_limit
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
+from chatload.thresholds.judgement import judge, observed
 from chatload.thresholds.metrics import Threshold, parse
 
 RULES = StepRules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)
@@ -395,3 +396,25 @@ def test_a_load_is_held_by_the_measured_value_where_confidence_would_leave_it_op
     assert (record.outcome, record.judgements[0].result) == (outcome, "inconclusive")
     if record.trouble is not None:
         assert record.trouble.why.startswith("it measured ")
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        "refused.count == 0", "sessions.count > 5", "dropped.rate < 1%", "GetMessages.unsuccessful.rate < 5%",
+        "GetMessages.latency.p95 < 100ms", "latency.max < 1s", "lateness.p99 < 1s", "margin.p1 > 1s",
+        "SendMessage.latency.p50 < 1s",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_is_observed_is_the_value_of_the_judgement(threshold: str, empty: bool) -> None:
+    chats = Chats()
+    if not empty:
+        for latency_s in (0.01, 0.2, 0.03):
+            chats.second(latency_s, lateness_s=latency_s / 100)
+        chats.books.started = 12
+        chats.books.verdicts["refused"] = 2
+        chats.books.gap.observed.extend([1.0, 2.0, 3.5])
+    facts = facts_of(chats._look(), Look(0.0, Books()), 4.0)
+    wanted = parse(threshold)
+    assert observed(wanted.metric, facts) == judge(wanted, facts).value
