@@ -185,6 +185,19 @@ def reading_of(metric: Metric, reading: Reading | None, facts: Facts) -> Reading
     return None if facts.timeout_s is None else reading._replace(seconds=facts.timeout_s - reading.seconds)
 
 
+def observed(metric: Metric, facts: Facts) -> float | None:
+    """Return what `Judgement.value` is for a count, a rate of samples or a duration, without the work of judging it."""
+    if metric.kind == "duration":
+        samples = metric.samples(facts.books)
+        reading = samples.maximum if metric.q is None else samples.quantile(metric.sample_q)
+        reading = reading_of(metric, reading, facts)
+        return None if reading is None else reading.seconds
+    share = metric.share(facts)
+    if not share.n and metric.subject != "sessions":
+        return None
+    return share.counted if metric.kind == "count" else share.counted / share.n
+
+
 def _open(threshold: Threshold, why: str) -> Judgement:
     """Return an inconclusive judgement for no samples. needed: samples that would decide it if all were as wanted."""
     metric, needed = threshold.metric, None
