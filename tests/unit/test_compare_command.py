@@ -204,7 +204,7 @@ def test_an_unsound_run_is_3_unless_allowed_and_then_said(capsys: pytest.Capture
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "broken" in err and "--allow-invalid" in err
     assert compare("base0", "--", "broken", "--allow-invalid") == 0
-    assert "\nINVALID: broken: the run was never finished" in capsys.readouterr().out
+    assert "\nINVALID: run broken: the run was never finished" in capsys.readouterr().out
 
 
 def test_a_copied_folder_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
