@@ -10,6 +10,7 @@ from typing import IO, Any, cast
 import click
 
 from chatload import __version__, exit_codes
+from chatload.click_types import CONFIDENCE, COUNT
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
@@ -96,7 +97,7 @@ def main() -> None:
     "--gate", "named", type=click.Choice(["standard"]),
     help="Judge by the thresholds that any chat service should meet (docs/ci.md); --threshold goes before one of them.",
 )  # fmt: skip
-@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the run's, or 95.")
+@click.option("--confidence", type=CONFIDENCE, help="Confidence to demand. Default: the run's, or 95.")
 @click.option(
     "--allow-inconclusive", is_flag=True,
     help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
@@ -106,7 +107,7 @@ def main() -> None:
     help="Judge percentiles of latency and response time on this part: all, steady, or FROM-TO such as 2m-10m.",
 )  # fmt: skip
 @click.option(
-    "--incident-size", type=click.IntRange(1), metavar="N",
+    "--incident-size", type=COUNT,
     help="The largest number of sessions that one incident takes. Default: the run's, or 1.",
 )  # fmt: skip
 def report(

@@ -1,10 +1,7 @@
-"""What commands have in common: they deliver a document, files and JSON, and take a share as an option."""
+"""What commands have in common: they deliver a document, files and JSON."""
 
 import json
-import math
 import sys
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +46,3 @@ def write_json(data: Any, path: Path) -> None:
 def _json_text(data: Any) -> str:
     """Return `data` as JSON that strict readers accept. Raises ValueError for a number that JSON does not have."""
     return json.dumps(data, indent=2, allow_nan=False)
-
-
-def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[Any], float]:
-    """Return the type of an option that is a share: 15% or 0.15, at least `least` and less than `below`.
-
-    A value above 1 needs the % sign, so that 20 is not read as 2000 %.
-    """
-
-    def share(value: Any) -> float:
-        text = str(value).strip()
-        number, percent = text.removesuffix("%"), text.endswith("%")
-        with suppress(ValueError):
-            found = float(number) / (100 if percent else 1)
-            if math.isfinite(found) and (percent or abs(found) <= 1) and least <= found < below:
-                return found
-        raise click.BadParameter(f"{value!r} is not a share; write 15% or 0.15")
-
-    return share

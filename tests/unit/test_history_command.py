@@ -130,7 +130,7 @@ def test_every_metric_can_be_examined(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--metric", "latency.p"], "unknown metric 'latency.p'; did you mean latency.p"),
         (["--since", "nowhere"], "--since nowhere: there is no such run below"),
         (["--since", "killed"], "--since killed: invalid: the run was never finished"),
-        (["--tolerance", "five"], "'five' is not a share"),
+        (["--tolerance", "five"], "--tolerance five: expected 0, or a share below 1"),
         (["--page", "no/such/folder.html"], "cannot be written"),
         (["--csv", "no/such/folder.csv"], "cannot be written"),
         (["--loud"], "No such option"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from chatload import exit_codes
+from chatload.click_types import CONFIDENCE, COUNT
 from chatload.errors import UsageError
 from chatload.features.combine.compute import can_be_combined, combine_runs
 from chatload.features.combine.view import combined_document
@@ -31,9 +32,9 @@ _EXIT = {
     help="Judge by this in place of the first run's own thresholds. Repeatable; see chatload thresholds.",
 )  # fmt: skip
 @click.option("--gate", "named", type=click.Choice(GATES), help="Judge by the thresholds of a gate (docs/ci.md).")
-@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the first run's.")
+@click.option("--confidence", type=CONFIDENCE, help="Confidence to demand. Default: the first run's.")
 @click.option(
-    "--incident-size", type=click.IntRange(1), metavar="N",
+    "--incident-size", type=COUNT,
     help="The largest number of sessions that one incident takes. Default: the first run's, or 1.",
 )  # fmt: skip
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")

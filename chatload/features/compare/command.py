@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from chatload import exit_codes
+from chatload import exit_codes, units
+from chatload.click_types import SHARE_BELOW_1, QuantityType
 from chatload.errors import UsageError
 from chatload.features.compare.compute import (
     ENOUGH_RUNS,
@@ -25,7 +26,7 @@ from chatload.features.compare.compute import (
 from chatload.features.compare.power import MOST_RUNS, findable_by, make_plan
 from chatload.features.compare.view import comparison_document, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
-from chatload.render.output import deliver, share_type
+from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 from chatload.run.settings import SettingDifference, settings_differences
 
@@ -56,14 +57,17 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     return base, new
 
 
+_RUNS = units.COUNT.within(ENOUGH_RUNS, MOST_RUNS, f"a whole number from {ENOUGH_RUNS} to {MOST_RUNS}")
+
+
 @click.command(cls=TwoSides, short_help="Compare runs with runs: worse, better, equivalent or undecided.")
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
 @click.option(
-    "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
+    "--tolerance", type=SHARE_BELOW_1, default="5%", show_default=True,
     help="The least change of a duration that matters; of a margin, this part of the timeout.",
 )  # fmt: skip
 @click.option(
-    "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
+    "--rate-tolerance", type=SHARE_BELOW_1, default="0.1%", show_default=True,
     help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
 @click.option(
@@ -83,7 +87,7 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     help="Print in which order to make the runs. Takes at least 4 earlier runs of one system, or --runs.",
 )  # fmt: skip
 @click.option(
-    "--runs", "count", type=click.IntRange(ENOUGH_RUNS, MOST_RUNS), metavar="N",
+    "--runs", "count", type=QuantityType(_RUNS),
     help="With --plan: runs per side. Default: enough to find a regression of twice the tolerance in 80 % of cases.",
 )  # fmt: skip
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")

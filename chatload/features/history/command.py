@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from chatload import exit_codes
+from chatload.click_types import CONFIDENCE, SHARE_BELOW_1
 from chatload.errors import NothingTestedError, UsageError
 from chatload.features.history.compute import Figure, History, LeastChange, LeftOut, PastRun, make_history
 from chatload.features.history.view import history_document
 from chatload.features.report import sentences
 from chatload.features.report.summary import summarize
-from chatload.render.output import deliver, share_type
+from chatload.render.output import deliver
 from chatload.render.words import instant
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
@@ -36,15 +37,15 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
     help="The run, below RUNS_DIR, that the last runs are judged against. Default: the first one.",
 )  # fmt: skip
 @click.option(
-    "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
+    "--tolerance", type=SHARE_BELOW_1, default="5%", show_default=True,
     help="The least change of a duration that matters; of a margin, this part of the timeout.",
 )  # fmt: skip
 @click.option(
-    "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
+    "--rate-tolerance", type=SHARE_BELOW_1, default="0.1%", show_default=True,
     help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
 @click.option(
-    "--confidence", type=click.FloatRange(50, 100, max_open=True), default=95, show_default=True, metavar="PERCENT",
+    "--confidence", type=CONFIDENCE, default=95, show_default=True,
     help="Of 100 histories without a change, at least so many show none.",
 )  # fmt: skip
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
