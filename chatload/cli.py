@@ -20,12 +20,15 @@ _LAZY = {
     "doctor": "chatload.features.doctor.command:doctor",
     "drift": "chatload.features.report.drift_view:drift",
     "forecast": "chatload.features.forecast.command:forecast",
+    "init": "chatload.features.init.command:init",
     "history": "chatload.features.history.command:history",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
+    "locustfile": "chatload.features.workloads:locustfile",
     "options": "chatload.swarm.options:options_command",
+    "run": "chatload.features.workloads:run",
     "script": "chatload.features.script:script",
     "tune": "chatload.features.tune.command:tune",
 }
@@ -64,12 +67,13 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Load and soak tests for polling chat sessions, with proof of what became of every one.
 
-    A run is made by Locust with one of the locustfiles, and is stored in a folder:
+    A run is made by Locust with one of the workloads, and is stored in a folder:
 
     \b
+      chatload init DIR                              a load test of your own, to edit
       chatload doctor --host URL --users N           checks before a run
       chatload simulator                             a chat service for tests
-      locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
+      chatload run chat --host URL --headless --run-dir reports/mine
 
     The commands below take that folder as RUN:
 
