@@ -70,7 +70,7 @@ def main() -> None:
     A run is made by Locust with one of the workloads, and is stored in a folder:
 
     \b
-      chatload init DIR                              a load test of your own, to edit
+      chatload init DIR                              a load test of your own
       chatload doctor --host URL --users N           checks before a run
       chatload simulator                             a chat service for tests
       chatload run chat --host URL --headless --run-dir reports/mine

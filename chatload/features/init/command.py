@@ -170,7 +170,7 @@ def _value(given: str | None, asked: str, default: str, read: Callable[[str], An
     return click.prompt(asked, default=default, value_proc=checked)
 
 
-@click.command(short_help="Write a load test of your own: locustfile, settings, customers, CI.")
+@click.command(short_help="Write a load test of your own, with comments, to edit.")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--host", metavar="URL", help="URL of the chat service. Default: that of chatload simulator.")
 @click.option("--service", metavar="NAME", help="Name of the chat service in the URL. Default: default.")
