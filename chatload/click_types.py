@@ -6,7 +6,17 @@ import click
 
 from chatload import units
 from chatload.errors import UsageError
+from chatload.plausibility import doubtful
 from chatload.units import Quantity
+
+
+def _numbers(ctx: click.Context) -> dict[str, float]:
+    """Return the quantities that are known so far, by the flag of their options."""
+    return {
+        parameter.opts[-1]: value
+        for parameter in ctx.command.params
+        if isinstance(value := ctx.params.get(parameter.name or ""), int | float)
+    }
 
 
 class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.4
@@ -20,15 +30,23 @@ class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic bef
         self.name = "LIST" if listed else quantity.metavar
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number that a text says; raises UsageError, which names the option and gives an example."""
+        """Return the number that a text says; raises UsageError, which names the option and gives an example.
+
+        Prints a warning about a value that surely is meant otherwise.
+        """
+        flag = param.opts[-1] if param else self.name
         try:
-            if not self.listed:
-                return self.quantity.read(value)
-            if isinstance(value, tuple):  # a value that was converted before
-                return value
-            return tuple(self.quantity.read(part) for part in value.split(",") if part.strip())
+            if self.listed:
+                # A tuple was converted before.
+                parts = value if isinstance(value, tuple) else [part for part in value.split(",") if part.strip()]
+                return tuple(map(self.quantity.read, parts))
+            found = self.quantity.read(value)
         except ValueError as error:
-            raise UsageError(f"{param.opts[-1] if param else self.name} {value}: {error}") from None
+            raise UsageError(f"{flag} {value}: {error}") from None
+        if ctx is not None and not ctx.resilient_parsing:
+            for doubt in doubtful({**_numbers(ctx), flag: found}, flag):
+                click.echo(f"chatload: warning: {doubt}", err=True)
+        return found
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return self.name

@@ -68,9 +68,10 @@ def _try(installed, tmp_path, url):
     assert again.returncode == 2 and "nothing is overwritten" in again.stderr and len(again.stderr.splitlines()) == 1
 
     # As it is, but for a time of 4 s; beside it a run that is interrupted.
-    locust = [sys.executable, "-P", "-m", "locust", "-t", "4s", "--run-dir", "short"]
+    locust = [sys.executable, "-P", "-m", "locust", "-t", "4s", "--run-dir", "short", "--request-timeout", "3000"]
+    mistyped = {**installed, "CHATLOAD_REFRESH_INTERVALL": "3s"}
     short = subprocess.Popen(
-        locust, cwd=folder, env=installed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        locust, cwd=folder, env=mistyped, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     run = [sys.executable, "-P", "-m", "chatload", "run", "arrivals", "--arrival-rate", "18,000/h", "--run-dir", "cut"]
     with subprocess.Popen(run, cwd=folder, env=installed, stderr=subprocess.PIPE, text=True) as cut:
@@ -82,6 +83,8 @@ def _try(installed, tmp_path, url):
         assert cut.wait(30) == 4, rest  # interrupted after so few chats, the standard gate is inconclusive
     output, _ = short.communicate(timeout=60)
     assert short.returncode == 4, output  # 4 s are too few for the standard gate, and nothing is wrong
+    assert output.count("CHATLOAD_REFRESH_INTERVALL sets nothing; did you mean CHATLOAD_REFRESH_INTERVAL?") == 1
+    assert output.count("--request-timeout 3000 is 50 minutes: did you mean 3000ms, that is 3s?") == 1
 
     summary = json.loads((folder / "short" / "summary.json").read_text())
     assert summary["result"] == "inconclusive" and summary["sessions"]["accepted"] >= 20

@@ -39,6 +39,7 @@ from chatload.features.plan.inputs import (
 )
 from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
+from chatload.plausibility import doubtful
 from chatload.protocol.toml_file import read_toml
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
@@ -154,6 +155,9 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     """
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in inputs.items() if name not in typed}
+    for doubt in doubtful({flag: value for flag, value in flags.items() if isinstance(value, int | float)}):
+        click.echo(f"chatload: warning: {source}: {doubt}", err=True)
     report = build(inputs, {name: "given" if name in typed else str(source) for name in inputs})
     deliver(plan_document(report), report.to_dict() if as_json else None, markdown, html)
     return _EXIT.get(report.plan.drops.result, exit_codes.PASSED)
