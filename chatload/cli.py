@@ -10,6 +10,7 @@ from typing import IO, Any, cast
 import click
 
 from chatload import __version__, exit_codes
+from chatload.click_types import CONFIDENCE, COUNT
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
@@ -19,12 +20,15 @@ _LAZY = {
     "doctor": "chatload.features.doctor.command:doctor",
     "drift": "chatload.features.report.drift_view:drift",
     "forecast": "chatload.features.forecast.command:forecast",
+    "init": "chatload.features.init.command:init",
     "history": "chatload.features.history.command:history",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
+    "locustfile": "chatload.features.workloads:locustfile",
     "options": "chatload.swarm.options:options_command",
+    "run": "chatload.features.workloads:run",
     "script": "chatload.features.script:script",
     "tune": "chatload.features.tune.command:tune",
 }
@@ -63,12 +67,13 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Load and soak tests for polling chat sessions, with proof of what became of every one.
 
-    A run is made by Locust with one of the locustfiles, and is stored in a folder:
+    A run is made by Locust with one of the workloads, and is stored in a folder:
 
     \b
+      chatload init DIR                              a load test of your own
       chatload doctor --host URL --users N           checks before a run
       chatload simulator                             a chat service for tests
-      locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
+      chatload run chat --host URL --headless --run-dir reports/mine
 
     The commands below take that folder as RUN:
 
@@ -96,7 +101,7 @@ def main() -> None:
     "--gate", "named", type=click.Choice(["standard"]),
     help="Judge by the thresholds that any chat service should meet (docs/ci.md); --threshold goes before one of them.",
 )  # fmt: skip
-@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the run's, or 95.")
+@click.option("--confidence", type=CONFIDENCE, help="Confidence to demand. Default: the run's, or 95.")
 @click.option(
     "--allow-inconclusive", is_flag=True,
     help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
@@ -106,7 +111,7 @@ def main() -> None:
     help="Judge percentiles of latency and response time on this part: all, steady, or FROM-TO such as 2m-10m.",
 )  # fmt: skip
 @click.option(
-    "--incident-size", type=click.IntRange(1), metavar="N",
+    "--incident-size", type=COUNT,
     help="The largest number of sessions that one incident takes. Default: the run's, or 1.",
 )  # fmt: skip
 def report(

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
+from chatload import units
 from chatload.errors import UsageError
-from chatload.protocol.toml_file import FromFile, load_toml
+from chatload.protocol.toml_file import FromFile, load_toml, with_unit
 
 SITE_FILE: Final = Path("/etc/chatload.toml")
 PROJECT_FILE: Final = "chatload.toml"
@@ -154,8 +155,8 @@ class RulesFile(FromFile):
     """The keys of a chatload.toml (see TargetRules). locked: its keys can only be made stricter."""
 
     allowed_targets: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
-    max_sessions: Annotated[int, Field(gt=0)] | None = None
-    max_requests_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_sessions: Annotated[int, with_unit(units.COUNT), Field(gt=0)] | None = None
+    max_requests_per_s: Annotated[float, with_unit(units.RATE_PER_S), Field(gt=0, allow_inf_nan=False)] | None = None
     locked: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import ceil, exp, log
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
 from chatload.protocol.toml_file import MistakeError, load_toml
 from chatload.random_numbers import SplitMix64
+from chatload.units import DURATION_OR_0
 
 #: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
 EXTRA_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -91,7 +93,17 @@ def _distribution(value: Any, *key: str) -> Distribution:
     return Distribution(shape, *numbers)
 
 
+def _times(value: Any) -> Any:
+    """Return a distribution of times with its texts ("2s", "250ms") as seconds; a text that is no time is left."""
+    if isinstance(value, dict):
+        return {name: inner if name in ("shape", "sigma") else _times(inner) for name, inner in value.items()}
+    with suppress(ValueError):
+        return DURATION_OR_0.read(value) if isinstance(value, str) else value
+    return value
+
+
 _Distributed = Annotated[Distribution, BeforeValidator(_distribution)]
+_Times = Annotated[Distribution, BeforeValidator(lambda value: _distribution(_times(value)))]
 _Text = Annotated[str, Field(strict=True, min_length=1)]
 _Truth = Annotated[bool, Field(strict=True)]
 
@@ -147,6 +159,8 @@ def _extras(value: Any) -> Any:
 class CustomerScript:
     """What customers do. Times in seconds. The types are checked if a script is read from a file.
 
+    In a file a time may have a unit: "2s", "250ms".
+
     chat_length: from the accepted RequestChat to Disconnect. messages: how many the customer sends at most.
     think: from an agent's message until the customer starts typing. typing: how long one message is typed.
     answer_patience: how long the customer waits for an answer before going on.
@@ -156,15 +170,15 @@ class CustomerScript:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    chat_length: _Distributed = Distribution("exponential", 60.0)
+    chat_length: _Times = Distribution("exponential", 60.0)
     messages: _Distributed = Distribution("uniform", 1.0, 6.0)
-    think: _Distributed = Distribution("lognormal", 3.0, 0.6)
-    typing: _Distributed = Distribution("lognormal", 2.0, 0.5)
-    answer_patience: _Distributed = Distribution("fixed", 20.0)
+    think: _Times = Distribution("lognormal", 3.0, 0.6)
+    typing: _Times = Distribution("lognormal", 2.0, 0.5)
+    answer_patience: _Times = Distribution("fixed", 20.0)
     message_bytes: _Distributed = Distribution("uniform", 10.0, 120.0)
     shows_typing: _Truth = True
     waits_for_agent: _Truth = True
-    hesitation: _Distributed = Distribution("fixed", 0.0)
+    hesitation: _Times = Distribution("fixed", 0.0)
     nickname: _Text = "chatload"
     first_name: _Text = ""
     last_name: _Text = ""

@@ -9,6 +9,7 @@ from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.chat.script import CustomerScript
 from chatload.chat.transcript import ObservedServer
 from chatload.errors import UsageError
+from chatload.units import share
 
 #: A customer whose chat was not accepted waits this long before the next one (seconds).
 PAUSE_AFTER_REFUSAL_S = 1.0
@@ -77,11 +78,11 @@ def fractions_in(text: str | None) -> tuple[float, ...]:
     """Return the fractions of the timeout in a text such as "0.5,0.9,1.02", ascending. Raises UsageError."""
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     try:
-        found = sorted(float(word) for word in words)
+        found = sorted(share(word) for word in words)
     except ValueError:
         raise UsageError(f"--sweep {text}: not numbers", _HINT) from None
     names = {f"{fraction:g}" for fraction in found}
-    if any(not 0 < fraction < float("inf") for fraction in found) or len(names) < len(found):
+    if any(fraction <= 0 for fraction in found) or len(names) < len(found):
         raise UsageError(f"--sweep {text}: every part must be above 0 and there once", _HINT)
     return tuple(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +14,16 @@ from chatload.errors import UsageError
 from chatload.protocol.names import Name, ResponseNames, WireName, get_in, one_of
 from chatload.protocol.operations import CORE, OPERATION_FIELDS, UPLOAD, USER_DATA
 from chatload.protocol.secret import Secret, revealed
-from chatload.protocol.toml_file import MOST_DEPTH, FromFile, MistakeError, Seconds, load_toml, loads_toml, unknown_key
+from chatload.protocol.toml_file import (
+    MOST_DEPTH,
+    FromFile,
+    MistakeError,
+    Seconds,
+    load_toml,
+    loads_toml,
+    read_toml,
+    unknown_key,
+)
 
 Encoding = Literal["form", "json", "multipart"]
 Environment = Mapping[str, str]
@@ -191,6 +201,20 @@ def load_dialect(name_or_path: str, environment: Environment | None = os.environ
         raise UsageError(f"no dialect named {name_or_path!r}", f"known: {', '.join(known)}, or a path to a .toml file")
     text = (folder / f"{name_or_path}.toml").read_text(encoding="utf-8")
     return parse_dialect(text, f"{name_or_path}.toml", environment)
+
+
+def variables_of(name_or_path: str) -> set[str]:
+    """Return the environment variables that a dialect's file names; a built-in one names none. Raises FileError."""
+    if not Path(name_or_path).is_file():
+        return set()
+    found: set[str] = set()
+    tables = [read_toml(name_or_path)]
+    while tables:
+        table = tables.pop()
+        tables += [inner for inner in table.values() if isinstance(inner, dict)]
+        if set(table) == {"env"} and isinstance(table["env"], str):
+            found.add(table["env"])
+    return found
 
 
 def parse_dialect(text: str, source: str, environment: Environment | None = os.environ) -> Dialect:

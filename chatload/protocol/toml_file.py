@@ -10,8 +10,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from chatload import units
 from chatload.errors import FileError
 
 if TYPE_CHECKING:
@@ -99,7 +100,12 @@ class MistakeError(ValueError):
         self.key = key
 
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+def with_unit(quantity: units.Quantity) -> BeforeValidator:
+    """Return the validator that takes a quantity with its unit as text: "45s" for 45. Numbers are left as they are."""
+    return BeforeValidator(lambda given: quantity.read(given) if isinstance(given, str) else given)
+
+
+Seconds = Annotated[float, with_unit(units.DURATION_OR_0), Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model")
 
 

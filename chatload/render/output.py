@@ -1,19 +1,22 @@
-"""What commands have in common: they deliver a document, files and JSON, and take shares and tolerances as options."""
+"""What commands have in common: they deliver a document, files and JSON, and have the same tolerances."""
 
 import json
-import math
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import click
 
+from chatload import units
+from chatload.click_types import SHARE_BELOW_1, QuantityType
 from chatload.render.document import Document
 from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.writer import replacing
+
+_PER_CHAT_HOUR = QuantityType(units.RATE_PER_H.within(0, inf, "0, or a rate per chat-hour, such as 0.01"))
 
 
 def deliver(
@@ -51,48 +54,20 @@ def _json_text(data: Any) -> str:
     return json.dumps(data, indent=2, allow_nan=False)
 
 
-def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[Any], float]:
-    """Return the type of an option that is a share: 15% or 0.15, at least `least` and less than `below`.
-
-    A value above 1 needs the % sign, so that 20 is not read as 2000 %.
-    """
-
-    def share(value: Any) -> float:
-        text = str(value).strip()
-        number, percent = text.removesuffix("%"), text.endswith("%")
-        with suppress(ValueError):
-            found = float(number) / (100 if percent else 1)
-            if math.isfinite(found) and (percent or abs(found) <= 1) and least <= found < below:
-                return found
-        raise click.BadParameter(f"{value!r} is not a share; write 15% or 0.15")
-
-    return share
-
-
-class FiniteRange(click.FloatRange):
-    """A range that has no nan, which lies within no range and passes each comparison of click's, and no infinity."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = float(super().convert(value, param, ctx))
-        if not math.isfinite(found):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return found
-
-
 def tolerance_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which change matters: tolerance and rate_tolerance (shares), hourly_tolerance."""
     options = (
         click.option(
-            "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
+            "--tolerance", type=SHARE_BELOW_1, default="5%", show_default=True,
             help="The least change of a duration that matters; of a margin, this part of the timeout.",
         ),
         click.option(
-            "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
+            "--rate-tolerance", type=SHARE_BELOW_1, default="0.1%", show_default=True,
             help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
         ),
         click.option(
-            "--hourly-tolerance", type=FiniteRange(0), default=0.01, show_default=True,
-            metavar="RATE", help="The same for a rate per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
+            "--hourly-tolerance", type=_PER_CHAT_HOUR, default=0.01, show_default=True,
+            help="The same for a rate per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
         ),
     )  # fmt: skip
     for option in reversed(options):

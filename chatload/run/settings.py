@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from chatload import units
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
 from chatload.chat.script import INTRODUCTION, CustomerScript, load_script
@@ -35,9 +36,6 @@ GATES: Final = ("standard",)
 
 #: Values of --judge; the third is FROM-TO.
 ALL, STEADY = "all", "steady"
-
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"([0-9.eE+-]+) *(ms|s|m|h)")
 
 
 def written(value: Any) -> str:
@@ -66,42 +64,6 @@ class OptionKind:
     repeated: bool = False
 
 
-def _above_0(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError
-    return number
-
-
-def _duration(text: str) -> float:
-    """Return the seconds in "45", "45s", "250ms", "8m" or "1h"."""
-    found = _DURATION.fullmatch(text)
-    return _above_0(found[1]) * _UNITS[found[2]] if found else _above_0(text)
-
-
-def _share(text: str) -> float:
-    """Return the share in "0.5" or "50%"."""
-    return _above_0(text.removesuffix("%")) / 100 if text.endswith("%") else _above_0(text)
-
-
-def _share_below_1(text: str) -> float:
-    share = 0.0 if text == "0" else _share(text)
-    if share >= 1:
-        raise ValueError
-    return share
-
-
-def _percentage(text: str) -> float:
-    return _above_0(text.removesuffix("%"))
-
-
-def _whole(text: str, least: int = 0) -> int:
-    number = int(text)
-    if number < least:
-        raise ValueError
-    return number
-
-
 def _file(text: str) -> str:
     if not Path(text).is_file():
         raise ValueError
@@ -117,7 +79,7 @@ def _judge(text: str) -> str:
     if text in (ALL, STEADY):
         return text
     first, _, last = text.partition("-")
-    start, end = (0.0 if part.strip() == "0" else _duration(part.strip()) for part in (first, last))
+    start, end = (units.DURATION_OR_0.read(part) for part in (first, last))
     if not start < end:
         raise ValueError
     return f"{written(start)}-{written(end)}"
@@ -132,32 +94,34 @@ _NUMBER: TypeAdapter[float] = TypeAdapter(_FiniteNumber)
 _WHOLE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(strict=True)])
 _TEXT, _TEXTS = TypeAdapter(str), TypeAdapter(tuple[str, ...])
 
+
+def _quantity(
+    quantity: units.Quantity, stored: TypeAdapter[Any] = _NUMBER, write: Callable[[Any], str] = written
+) -> OptionKind:
+    return OptionKind(quantity.read, stored, quantity.expected, write)
+
+
 TEXT: Final = OptionKind(str, _TEXT)
 FLAG: Final = OptionKind(
     lambda text: text.strip().lower() in ("true", "1", "yes", "on"), TypeAdapter(bool), "true or false"
 )
-DURATION: Final = OptionKind(_duration, _NUMBER, "a duration above 0, such as 300, 300s or 5m")
-DURATION_OR_0: Final = OptionKind(
-    lambda text: 0.0 if text == "0" else _duration(text), _NUMBER, "0, or a duration such as 24h"
-)
-RUN_TIME: Final = OptionKind(_duration, _NUMBER, DURATION.expected, write=lambda seconds: f"{written(seconds)}s")
-NUMBER: Final = OptionKind(_above_0, _NUMBER, "a number above 0")
-SHARE: Final = OptionKind(_share, _NUMBER, "a share above 0, such as 0.5 or 50%")
-SHARE_BELOW_1: Final = OptionKind(
-    _share_below_1,
-    TypeAdapter(Annotated[float, Field(strict=True, ge=0, lt=1)]),
-    "0, or a share below 1, such as 0.1 or 10%",
-)
+DURATION: Final = _quantity(units.DURATION)
+DURATION_OR_0: Final = _quantity(units.DURATION_OR_0)
+RUN_TIME: Final = _quantity(units.DURATION, write=lambda seconds: f"{written(seconds)}s")
+NUMBER: Final = _quantity(units.NUMBER)
+RATE_PER_S: Final = _quantity(units.RATE_PER_S)
+SHARE: Final = _quantity(units.SHARE)
+SHARE_BELOW_1: Final = _quantity(units.SHARE_BELOW_1, TypeAdapter(Annotated[float, Field(strict=True, ge=0, lt=1)]))
 #: PERCENT: text and value are percentages. CONFIDENCE: the text is a percentage, the value lies between 0 and 1.
-PERCENT: Final = OptionKind(_percentage, _NUMBER, "a percentage above 0, such as 5 or 5%", write=_rounded)
+PERCENT: Final = _quantity(units.PERCENTAGE, write=_rounded)
 CONFIDENCE: Final = OptionKind(
-    lambda text: round(_percentage(text) / 100, 9),
+    lambda text: round(units.PERCENTAGE.read(text) / 100, 9),
     _NUMBER,
     "a percentage such as 95",
     write=lambda share: _rounded(100 * share),
 )
-WHOLE: Final = OptionKind(_whole, _WHOLE, "a whole number from 0 on")
-COUNT: Final = OptionKind(lambda text: _whole(text, 1), _WHOLE, "a whole number from 1 on")
+WHOLE: Final = _quantity(units.WHOLE, _WHOLE)
+COUNT: Final = _quantity(units.COUNT, _WHOLE)
 FILE: Final = OptionKind(_file, _TEXT, "a file that exists")
 WORDS: Final = OptionKind(_split, _TEXTS, "words")
 PARTS: Final = OptionKind(
@@ -322,7 +286,7 @@ class RunSettings:
     user_classes: tuple[str, ...] = _fact((), WORDS, changes_load=True)
     host: str = _locust("", "--host", TEXT)
     users: int | None = _locust(None, "-u", COUNT, "num_users", changes_load=True)
-    spawn_rate: float | None = _locust(None, "-r", NUMBER, "spawn_rate", changes_load=True)
+    spawn_rate: float | None = _locust(None, "-r", RATE_PER_S, "spawn_rate", changes_load=True)
     run_time: float | None = _locust(None, "-t", RUN_TIME, "run_time")
     stop_timeout: float | None = _locust(None, "-s", NUMBER, "stop_timeout", zero=True)
     workers: int = _locust(0, "--processes", WHOLE)
@@ -442,16 +406,17 @@ class RunSettings:
         metavar="N", changes_load=True,
     )  # fmt: skip
     max_requests_per_s: float | None = _option(
-        None, "--max-requests-per-s", NUMBER,
+        None, "--max-requests-per-s", RATE_PER_S,
         "Refuse a run that plans for more requests per second, and stop one that makes more. chatload.toml may lock "
         "it.",
-        metavar="R",
+        metavar="RATE",
     )  # fmt: skip
 
     workload: str = _fact("", changes_load=True, replayed=False)
     arrival_rate: float | None = _option(
-        None, "--arrival-rate", NUMBER, "Chats arrive at this rate per second, of all users together.",
-        metavar="PER_S", group=OptionGroup.ARRIVALS, changes_load=True,
+        None, "--arrival-rate", RATE_PER_S,
+        "Chats arrive at this rate, of all users together: per second, or with a unit such as 4000/h.",
+        metavar="RATE", group=OptionGroup.ARRIVALS, changes_load=True,
     )  # fmt: skip
     arrival_profile: str = _option(
         "", "--arrival-profile", FILE,

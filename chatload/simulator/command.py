@@ -14,11 +14,12 @@ from typing import Any
 
 import click
 
+from chatload.click_types import DURATION, QuantityType
 from chatload.errors import ChatloadError, FileError, UsageError
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.toml_file import read_toml
 from chatload.simulator.http.openapi import document
-from chatload.simulator.model.config import SETTINGS, SimulatorConfig, type_of, wrong
+from chatload.simulator.model.config import SETTINGS, SimulatorConfig, setting_value, type_of
 from chatload.simulator.model.faults import FaultPlan
 
 
@@ -36,8 +37,9 @@ class _SettingOption(click.Option):
             shown_default = "on" if setting.default else "off"
         elif kind.choices:
             more = {"type": click.Choice(kind.choices)}
-        elif isinstance(setting.default, tuple):
-            more["type"] = (float, float)
+        elif kind.quantity is not None:
+            quantity = QuantityType(kind.quantity)
+            more["type"] = (quantity, quantity) if isinstance(setting.default, tuple) else quantity
         more |= {"default": setting.default, "show_default": shown_default, "help": setting.metadata["help"]}
         super().__init__([name, setting.name], **more)
 
@@ -60,11 +62,14 @@ def _config_of(options: dict[str, Any]) -> SimulatorConfig:
     """Return the settings in the parsed options. Raises UsageError."""
     for key, setting in SETTINGS.items():
         value = options[setting.name]
-        expected = None if value == setting.default else wrong(key, value)
-        if expected:
+        if value == setting.default:
+            continue
+        try:
+            setting_value(key, value)
+        except ValueError as error:
             values = value if isinstance(value, tuple) else (value,)
             shown = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in values)
-            raise UsageError(f"--{key} {shown}", expected)
+            raise UsageError(f"--{key} {shown}", str(error)) from None
     return SimulatorConfig(**options)
 
 
@@ -76,10 +81,10 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
     for key, value in read_toml(path).items():
         if key not in SETTINGS:
             raise FileError(path, key, "unknown key; expected an option's name, e.g. long-poll (see --help)")
-        expected = wrong(key, value)
-        if expected:
-            raise FileError(path, key, expected)
-        values[SETTINGS[key].name] = tuple(value) if isinstance(value, list) else value
+        try:
+            values[SETTINGS[key].name] = setting_value(key, value)
+        except ValueError as error:
+            raise FileError(path, key, str(error)) from None
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
@@ -104,9 +109,9 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
 @click.option(
     "--read-timeout",
     default=10.0,
+    type=DURATION,
     show_default=True,
-    metavar="S",
-    help="Seconds in which the headers of a request, and then its body, must arrive; else 408.",
+    help="Time in which the headers of a request, and then its body, must arrive; else 408.",
 )
 @click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM; the chain after it).")
 @click.option("--tls-key", metavar="FILE", help="Key of --tls-cert (PEM, without a password).")
@@ -118,7 +123,7 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
     is_eager=True,
     expose_value=False,
     callback=_take_file,
-    help="Settings as TOML, by option name: long-poll = 25, agent-wait = [1, 2]. Options override the file.",
+    help='Settings as TOML, by option name: long-poll = "25s", agent-wait = [1, 2]. Options override the file.',
 )
 def simulator(
     host: str,
@@ -139,12 +144,11 @@ def simulator(
     /simulator/openapi.json describes the service (OpenAPI 3.1). Pages of any origin may use it (CORS).
 
     Silence ends a chat in two ways: its client sends no request for too long, or no participant speaks although
-    the client polls (inactivity control). S is seconds. [opt] marks an option of Genesys Chat Server, [gms] a rule of
-    the GMS Chat API, [client] a behaviour of the vendor's browser client; the others are choices.
+    the client polls (inactivity control). A DURATION is 45 or 45s, 250ms, 8m, 1h. [opt] marks an option of Genesys
+    Chat Server, [gms] a rule of the GMS Chat API, [client] a behaviour of the vendor's browser client; the others are
+    choices.
     """
     config = _config_of(options)
-    if not 0 < read_timeout < float("inf"):
-        raise UsageError(f"--read-timeout {read_timeout:g}", "expected seconds, above 0")
     if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):
         raise UsageError("--apikey is not fit for a header", "expected ASCII text without space around it")
     if (tls_cert is None) != (tls_key is None):

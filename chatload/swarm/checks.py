@@ -7,16 +7,23 @@ from collections.abc import Iterable
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
+from chatload.plausibility import doubtful, doubtful_limit, unknown_variables
+from chatload.protocol.dialect import variables_of
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail
+from chatload.run.settings import SETTINGS, OptionGroup, RunSettings, option_of, options_of
 from chatload.sockets import local_ports, raise_file_limit
 from chatload.swarm import log
+from chatload.target import VARIABLE as CONFIG_VARIABLE
 from chatload.target import TargetRules
+from chatload.thresholds.gate import Gate
 from chatload.transport import OpenTransport
 
 #: Requests per message of a customer: StartTyping, StopTyping, SendMessage.
 _PER_MESSAGE = 3
 _SERVICE_TRIES = 3
+#: The variable of `chatload simulator`, which may be set for both.
+SIMULATOR_KEY = "CHATLOAD_SIMULATOR_APIKEY"
 _UNREACHABLE = frozenset(
     {
         *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
@@ -50,6 +57,21 @@ def refuse_above_ceiling(rules: TargetRules, users: int, settings: SessionSettin
             f"above the ceiling of {rules.max_requests_per_s:g}",
             f"fewer users or a longer interval; {rules.origin('max_requests_per_s')}",
         )
+
+
+def doubts(run: RunSettings, gate: Gate) -> list[str]:
+    """Return a warning for each setting and each threshold of a run that surely is meant otherwise."""
+    values = {name: getattr(run, name) for name, setting in SETTINGS.items() if setting.option is not None}
+    numbers = {option_of(name).flag: value for name, value in values.items() if isinstance(value, int | float)}
+    thresholds = (*gate.thresholds, *gate.abort_on)
+    limits = [doubtful_limit(str(each), each.metric.kind, each.op, each.limit) for each in thresholds]
+    return doubtful(numbers) + [warning for warning in limits if warning]
+
+
+def unknown_settings(dialect: str) -> list[str]:
+    """Return a warning for each CHATLOAD_ variable of the environment that neither an option nor the dialect reads."""
+    options = {option.variable for group in OptionGroup for option in options_of(group)}
+    return unknown_variables(os.environ, {*options, CONFIG_VARIABLE, SIMULATOR_KEY, *variables_of(dialect)})
 
 
 def refuse_beyond_limits(options: Namespace) -> None:

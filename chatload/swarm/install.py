@@ -22,6 +22,7 @@ from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.run.settings import OptionGroup, option_of
 from chatload.swarm import log, options, patches
+from chatload.swarm.checks import unknown_settings
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
@@ -81,6 +82,8 @@ def _init(environment: Environment, **_: Any) -> None:
     if parsed is None:
         return
     try:
+        for warning in unknown_settings(parsed.dialect):
+            log.warning("chatload: %s", warning)
         for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
             if hasattr(shape, "load_controller"):
                 coordinator.load = shape.load_controller(run)

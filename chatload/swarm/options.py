@@ -28,6 +28,10 @@ _checked = False
 
 def add_options(parser: Any, **_: Any) -> None:
     """Declare the options that every locustfile has to Locust's parser, and check what it parses."""
+    # Imported here: chatload options and tests of the options need no Locust, whose import patches the process.
+    from chatload.swarm.patches.option_units import read_units
+
+    read_units(parser)
     add_group(parser, OptionGroup.RUN)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
     _check_when_parsed(parser)
@@ -126,7 +130,8 @@ def _help() -> str:
         prog="locust -f locustfiles/chat.py",
         usage="locust -f locustfiles/chat.py --host URL [-u N -r R -t TIME] [OPTIONS]",
         description="Beside Locust's own options (locust --help). A duration is in seconds, or has a unit: 250ms, 45s, "
-        "8m, 1h. A share is 0.5 or 50%.",
+        "8m, 1h30m. A share is 0.5 or 50%. A rate is per second, or has a unit: 20/s, 600/min, 4000/h. A number may "
+        "be 4,000. Locust's own -u, -r, -t and -s take the same.",
         epilog="Each (but --insecure) also from the environment as CHATLOAD_..., such as "
         "CHATLOAD_REFRESH_POLICY=deadline, from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
@@ -148,7 +153,10 @@ def _page() -> str:
         "",
         "chatload's options of its locustfiles, beside Locust's own (`locust --help`). Each can also be set by its "
         "environment variable, in `locust.conf`, in `[tool.locust]` of `pyproject.toml`, and in Locust's web UI.",
-        "A duration is in seconds, or has a unit: `250ms`, `45s`, `8m`, `1h`. A share is `0.5` or `50%`.",
+        "",
+        "A duration is in seconds, or has a unit: `250ms`, `45s`, `8m`, `1h30m` (also `us`, `d`). A share is `0.5` or "
+        "`50%`. A rate is per second, or has a unit: `20/s`, `600/min`, `4000/h`. A number may be `4,000`. "
+        "Locust's own `-u`, `-r`, `-t` and `-s` take the same units.",
         "",
         "This page is made by `chatload options --markdown`.",
     ]

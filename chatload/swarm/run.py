@@ -22,7 +22,7 @@ from chatload.errors import ChatloadError
 from chatload.run.windows import MASTER
 from chatload.run.writer import refuse_unwritable
 from chatload.swarm import log
-from chatload.swarm.checks import check_service, check_users, refuse_above_ceiling, refuse_beyond_limits
+from chatload.swarm.checks import check_service, check_users, doubts, refuse_above_ceiling, refuse_beyond_limits
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
 from chatload.swarm.patches import stopping
@@ -342,6 +342,10 @@ class Run:
             check_users(self.environment.user_classes, self.plan.workload is not None)
             self._sources = 0
             self.role.begin(self.plan)
+            if self.role.coordinator is not None:
+                for doubt in doubts(self.plan.run, self.plan.gate):
+                    log.warning("chatload: %s", doubt)
+                    self.role.coordinator.add_note(doubt)
         except ChatloadError as error:
             self.plan = None
             log.error("chatload: %s", error)

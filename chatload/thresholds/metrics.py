@@ -46,6 +46,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from chatload import units
 from chatload.errors import UsageError
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.run.books import Books
@@ -406,21 +407,17 @@ EXAMPLE = "dropped_late.rate < 0.1%"
 #: second). With two whole numbers 0.1% becomes exactly the float 0.001.
 _UNITS: dict[str, tuple[Kind, int, int]] = {
     "%": ("rate", 100, 1),
-    "us": ("duration", 1_000_000, 1),
-    "ms": ("duration", 1000, 1),
-    "s": ("duration", 1, 1),
-    "min": ("duration", 1, 60),
+    "/h": ("hourly rate", 1, 1),
+    **{unit: ("duration", *numbers) for unit, numbers in units.TIME_UNITS.items()},
 }
 _TAKES = {
     "rate": "% or a bare fraction, as in 0.1% or 0.001",
-    "hourly rate": "a number of events per hour without a unit, as in 0.2",
-    "duration": "us, ms, s or min, as in 250ms",
+    "hourly rate": "a number of events per hour, as in 0.2 or 0.2/h",
+    "duration": "us, ms, s, m or h, as in 250ms",
     "count": "a whole number without a unit",
 }
-#: What may follow a threshold, and the units of its length (seconds). A window of a run lasts up to LEAST_EVERY_S.
+#: What may follow a threshold. A window of a run lasts up to LEAST_EVERY_S.
 _IN_EVERY = re.compile(r"(.*?)\s+in\s+every\s+(.*?)\s*", re.DOTALL)
-_LENGTH = re.compile(r"(\d+\.?\d*|\.\d+)\s*(s|m|min|h)")
-_LENGTHS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 LEAST_EVERY_S = COARSE_S
 _SHAPE = re.compile(r"\s*([^\s<>=!~]*)\s*([<>=!~]+)\s*(.*?)\s*", re.DOTALL)
 _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
@@ -442,8 +439,8 @@ class Threshold:
     limit: float = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        _, units, ours = _UNITS.get(self.unit, ("count", 1, 1))
-        object.__setattr__(self, "limit", self.number * ours / units)
+        _, per, ours = _UNITS.get(self.unit, ("count", 1, 1))
+        object.__setattr__(self, "limit", self.number * ours / per)
 
     def __str__(self) -> str:
         every = "" if self.every_s is None else f" in every {length_text(self.every_s)}"
@@ -541,19 +538,19 @@ def _every(text: str, metric: Metric, length: str) -> float:
         raise _wrong(text, "`in every` is for requests and their durations, not for sessions", "leave `in every` out")
     if metric.kind == "count" or (metric.kind == "duration" and metric.q is None):
         raise _wrong(text, f"{metric.name} is the same in every part and in the whole run", "leave `in every` out")
-    found = _LENGTH.fullmatch(length)
-    if not found:
-        raise _wrong(text, f"{length!r} is not a length of time", "expected for example 30s, 1m or 1h")
-    every_s = float(found[1]) * _LENGTHS[found[2]]
-    if not LEAST_EVERY_S <= every_s < math.inf:
+    try:
+        every_s = units.duration(length, unit_needed=True)
+    except ValueError:
+        raise _wrong(text, f"{length!r} is not a length of time", "expected for example 30s, 1m or 1h") from None
+    if every_s < LEAST_EVERY_S:
         raise _wrong(text, f"{length!r} is shorter than the windows of a run", f"expected {LEAST_EVERY_S:g}s or more")
     return every_s
 
 
 def length_text(seconds: float) -> str:
     """Return a length of time as `in every` has it: in the largest unit of which it is a whole number."""
-    unit = next((unit for unit in ("h", "m") if seconds % _LENGTHS[unit] == 0), "s")
-    return f"{seconds / _LENGTHS[unit]:.10g}{unit}"
+    unit, length_s = next((pair for pair in (("h", 3600.0), ("m", 60.0)) if seconds % pair[1] == 0), ("s", 1.0))
+    return f"{seconds / length_s:.10g}{unit}"
 
 
 def _possible(text: str, threshold: Threshold) -> None:

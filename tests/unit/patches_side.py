@@ -31,6 +31,7 @@ from chatload.swarm.patches import (
     default_options,
     host_login,
     master_heartbeat,
+    option_units,
     refused_start,
     stopping,
     user_counts,
@@ -52,6 +53,31 @@ def idle_user():
             gevent.sleep(60)
 
     return Idle
+
+
+# -- option_units --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        (("-u", "4,000"), "num_users", 4000),
+        (("-r", "600/min"), "spawn_rate", 10),
+        (("-t", "1.5h"), "run_time", 5400),
+        (("-s", "250ms"), "stop_timeout", 0.25),
+    ],
+)
+def test_options_of_locust_take_plain_numbers_only(given, name, value, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        argument_parser.get_parser().parse_args(given)
+    monkeypatch.setattr(argument_parser, "gt_zero", argument_parser.gt_zero)
+    option_units.install()
+    parser = argument_parser.get_parser()
+    option_units.read_units(parser)
+    assert getattr(parser.parse_args(given), name) == value
+    with pytest.raises(SystemExit):
+        parser.parse_args([given[0], "soon"])
+    assert f"{given[0]}/--" in capsys.readouterr().err
 
 
 # -- default_options -----------------------------------------------------------------------------

@@ -149,6 +149,8 @@ def loaded(folder: Path, text: str) -> CustomerScript:
         ("think = 0", Distribution("fixed", 0.0)),
         ("think = 1e9", Distribution("fixed", 1e9)),
         ("think = 2.5", Distribution("fixed", 2.5)),
+        ('think = "250ms"', Distribution("fixed", 0.25)),
+        ('think = { shape = "lognormal", median = "1m", sigma = 0.5 }', Distribution("lognormal", 60.0, 0.5)),
         ('think = { shape = "fixed", value = 3 }', Distribution("fixed", 3.0)),
         ('think = { shape = "uniform", low = 2, high = 2 }', Distribution("uniform", 2.0, 2.0)),
         ('think = { shape = "uniform", high = 3, low = 2 }', Distribution("uniform", 2.0, 3.0)),
@@ -167,7 +169,8 @@ def test_a_distribution_in_a_file(tmp_path: Path, text: str, distribution: Distr
         ("think = true", "think: expected a number or a table"),
         ("think = -0.1", "think: expected a number or a table"),
         ("think = nan", "think: expected a number or a table"),
-        ('think = "3"', "think: expected a number or a table"),
+        ('think = "soon"', "think: expected a number or a table"),
+        ('messages = "3s"', "messages: expected a number or a table"),
         ('think = { shape = ["fixed"], value = 1 }', "think: expected a number or a table"),
         ('think = { shape = "uniform", low = 3, high = 2.9 }', "think: expected low not above high"),
         (

@@ -85,7 +85,7 @@ def test_without_options_everything_is_as_the_model_has_it(monkeypatch):
 def test_a_file_gives_settings_and_options_win_over_it(monkeypatch, tmp_path):
     file = tmp_path / "simulator.toml"
     file.write_text(
-        "long-poll = 25\nagent-wait = [1, 2.5]\nagents = false\n"
+        'long-poll = "25s"\nagent-wait = [1, "2500ms"]\nagents = false\n'
         'limit-for-sessions = 9\ndropped-answer = "2"\nseed = -3\n'
     )
     config = configured(monkeypatch, "--config", file, "--long-poll", "7", "--file-deletes")
@@ -98,18 +98,18 @@ def test_a_file_gives_settings_and_options_win_over_it(monkeypatch, tmp_path):
 
 MISTAKES = [
     ("long_poll = 1", "long_poll", "unknown key"),
-    ("long-poll = true", "long-poll", "seconds"),
-    ("long-poll = -1", "long-poll", "seconds"),
-    ("long-poll = inf", "long-poll", "seconds"),
-    ('long-poll = "1"', "long-poll", "seconds"),
+    ("long-poll = true", "long-poll", "a duration"),
+    ("long-poll = -1", "long-poll", "a duration"),
+    ("long-poll = inf", "long-poll", "a duration"),
+    ('long-poll = "soon"', "long-poll", "a duration such as 45s"),
     ("flex-disconnect-timeout = 0.5", "flex-disconnect-timeout", "1..1728000"),
     ("agent-wait = [2, 1]", "agent-wait", "LOW HIGH"),
     ("agent-wait = 2", "agent-wait", "LOW HIGH"),
     ("agent-wait = [1, 2, 3]", "agent-wait", "LOW HIGH"),
     ("agents = 1", "agents", "true or false"),
-    ("bot-chance = 2", "bot-chance", "0 to 1"),
+    ("bot-chance = 2", "bot-chance", "a share from 0 to 1"),
     ("repeat-events = 1.5", "repeat-events", "whole number"),
-    ("limit-for-sessions = 0", "limit-for-sessions", "1 or more"),
+    ("limit-for-sessions = 0", "limit-for-sessions", "a whole number from 1 on"),
     ('refresh-message = "say"', "refresh-message", "auto, send, draft"),
     ("service = 3", "service", "text"),
     ("x", "", "not valid TOML"),

@@ -166,7 +166,8 @@ def test_the_file_that_the_environment_names(files, tmp_path):
     ("text", "key"),
     [("max_sessions = 0", "max_sessions"), ("max_sessions = 1.5", "max_sessions"), ("max_sessions = true", "max_se"),
      ("max_requests_per_s = inf", "max_requests_per_s"), ("max_requests_per_s = nan", "max_requests_per_s"),
-     ('max_requests_per_s = "9"', "max_requests_per_s"), ("locked = 1", "locked"), ("max_session = 1", "max_session"),
+     ('max_requests_per_s = "many"', "max_requests_per_s"), ("locked = 1", "locked"),
+     ("max_session = 1", "max_session"),
      ('allowed_targets = "a"', "allowed_targets"), ("allowed_targets = [1]", "allowed_targets"),
      ('allowed_targets = ["*"]', "allowed_targets"), ('allowed_targets = ["1.2.3.4/8"]', "allowed_targets")],
 )  # fmt: skip

@@ -66,7 +66,7 @@ def test_any_percentile_will_do(name: str, q: float) -> None:
         ("latency.p100 < 1s", "unknown metric 'latency.p100'"),
         ("latency.p0 < 1s", "unknown metric 'latency.p0'"),
         ("margin.max < 1s", "did you mean margin.min?"),
-        ("latency.p99 < 250", "has no unit; expected us, ms, s or min"),
+        ("latency.p99 < 250", "has no unit; expected us, ms, s, m or h"),
         ("latency.p99 < 250 sec", "unknown unit 'sec'; did you mean s?"),
         ("latency.p99 < 5%", "unit '%' does not fit latency.p99, which is a duration"),
         ("timeout.rate < 5s", "unit 's' does not fit timeout.rate, which is a rate"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from chatload import exit_codes
+from chatload.click_types import CONFIDENCE, COUNT
 from chatload.errors import UsageError
 from chatload.features.combine.compute import CombinedRuns, combine_runs, judge_by_run
 from chatload.features.combine.view import combined_document
@@ -30,9 +31,9 @@ _EXIT = {
     help="Judge by this in place of the first run's own thresholds. Repeatable; see chatload thresholds.",
 )  # fmt: skip
 @click.option("--gate", "named", type=click.Choice(GATES), help="Judge by the thresholds of a gate (docs/ci.md).")
-@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the first run's.")
+@click.option("--confidence", type=CONFIDENCE, help="Confidence to demand. Default: the first run's.")
 @click.option(
-    "--incident-size", type=click.IntRange(1), metavar="N",
+    "--incident-size", type=COUNT,
     help="The largest number of sessions that one incident takes. Default: the first run's, or 1.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

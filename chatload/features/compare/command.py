@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from chatload import exit_codes
+from chatload import exit_codes, units
+from chatload.click_types import QuantityType
 from chatload.errors import UsageError
 from chatload.features.compare.compute import (
     ENOUGH_RUNS,
@@ -57,6 +58,9 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     return base, new
 
 
+_RUNS = units.COUNT.within(ENOUGH_RUNS, MOST_RUNS, f"a whole number from {ENOUGH_RUNS} to {MOST_RUNS}")
+
+
 @click.command(cls=TwoSides, short_help="Compare runs with runs: worse, better, equivalent or undecided.")
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
 @tolerance_options
@@ -82,7 +86,7 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     help="Print in which order to make the runs. Takes at least 4 earlier runs of one system, or --runs.",
 )  # fmt: skip
 @click.option(
-    "--runs", "count", type=click.IntRange(ENOUGH_RUNS, MOST_RUNS), metavar="N",
+    "--runs", "count", type=QuantityType(_RUNS),
     help="With --plan: runs per side. Default: enough to find a regression of twice the tolerance in 80 % of cases.",
 )  # fmt: skip
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from chatload import exit_codes
+from chatload.click_types import DURATION
 from chatload.run.schema import RUN_FILE
 from chatload.run.writer import refuse_unwritable, replacing
 from chatload.simulator.command import Simulator
@@ -21,8 +22,8 @@ TIMEOUT_S = 2.0
 @click.option("--no-faults", is_flag=True, help="Use a server without faults, and 200 customers.")
 @click.option("--gate", type=click.Choice(["standard"]), help="Thresholds that any chat service should meet.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="EXPR", help="What must hold; repeatable.")
-@click.option("--seconds", default=18, show_default=True, metavar="S", help="How long chats are held.")
-def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tuple[str, ...], seconds: int) -> None:
+@click.option("--seconds", type=DURATION, default=18, show_default=True, help="How long chats are held.")
+def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tuple[str, ...], seconds: float) -> None:
     """Hold chats on a built-in chat server for about 20 seconds and check every verdict.
 
     Starts the simulator with a short flex-disconnect-timeout and a few faults (an outage among
@@ -45,12 +46,12 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
     with Simulator(*options) as server:
         faults, outage = ("no faults", "") if no_faults else ("faults as in faults.toml", ", an outage comes after 9 s")
         click.echo(f"simulator: {server.url}, flex-disconnect-timeout {TIMEOUT_S:g} s, {faults}")
-        click.echo(f"locust: {users} users hold chats for {seconds} s{outage}")
+        click.echo(f"locust: {users} users hold chats for {seconds:g} s{outage}")
         judged = [*(("--gate", gate) if gate else ()), *(part for text in thresholds for part in ("--threshold", text))]
         locust = [
             *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", server.url),
             *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(users), "-r", "20"),
-            *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
+            *("-t", f"{seconds:g}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
             *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir), *judged),
         ]
         code = subprocess.run(locust, check=False).returncode

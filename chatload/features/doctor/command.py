@@ -1,30 +1,35 @@
 """`chatload doctor`: checks whether this machine and the way to the host are ready for a run."""
 
+import math
 from typing import Any
 
 import click
 
-from chatload import exit_codes
+from chatload import exit_codes, units
+from chatload.click_types import COUNT, QuantityType
 from chatload.features.doctor.host import check_host, examine
 from chatload.features.doctor.machine import PlannedLoad, check_machine, read_machine
 from chatload.features.doctor.view import doctor_document, to_dict, worst
 from chatload.protocol.dialect import load_dialect
 from chatload.render.output import deliver
 
+_INTERVAL = units.DURATION.within(0.01, math.inf, "a duration from 10ms on, such as 3s")
+_LENGTH = units.DURATION.within(0.1, math.inf, "a duration from 100ms on, such as 60s or 8m")
+
 
 @click.command(short_help="Check whether this machine and the host are ready for a run.")
 @click.option("--host", metavar="URL", help="Also examine the way to this host, and open one chat on it.")
-@click.option("--users", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Chats at a time.")
+@click.option("--users", type=COUNT, default=100, show_default=True, help="Chats at a time.")
 @click.option(
-    "--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+    "--processes", type=COUNT, default=1, show_default=True,
     help="Processes of the generator on this machine.",
 )  # fmt: skip
 @click.option(
-    "--refresh-interval", "interval_s", type=click.FloatRange(0.01), default=3.0, show_default=True, metavar="S",
+    "--refresh-interval", "interval_s", type=QuantityType(_INTERVAL), default=3.0, show_default=True,
     help="Time between two GetMessages of a chat.",
 )  # fmt: skip
 @click.option(
-    "--chat-length", "chat_length_s", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S",
+    "--chat-length", "chat_length_s", type=QuantityType(_LENGTH), default=60.0, show_default=True,
     help="Mean length of a chat.",
 )  # fmt: skip
 @click.option("--service", default="default", show_default=True, metavar="NAME", help="The chat service's name.")

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from chatload import __version__, exit_codes
+from chatload import __version__, exit_codes, units
 from chatload.chat.policy import RefreshPolicy, make_policy
+from chatload.click_types import ANY_NUMBER, INTEGER, QuantityType
 from chatload.errors import UsageError
 from chatload.features.forecast import view
 from chatload.features.forecast.conditions import Conditions
@@ -21,76 +22,59 @@ from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.render.output import deliver, write_json
 from chatload.render.words import duration
 from chatload.run.reader import RunReader
-from chatload.run.settings import DURATION
 
 #: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
 _PATIENCE_S, _EVERY_S = 2.0, 10.0
 _MOST = 10_000_000
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.replace(" ", "").split(",") if part]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < float("inf") for number in numbers):
-        raise click.BadParameter(f"{text!r} is not numbers above 0 with commas between")
-    return numbers
-
-
-def _session_counts(text: str) -> list[int]:
-    numbers = _numbers(text)
-    for number in numbers:
-        if number != int(number) or number > _MOST:
-            raise UsageError(f"--sessions {number:g} is not a whole number up to {_MOST}")
-    return [int(number) for number in numbers]
+_SESSIONS = units.COUNT.within(1, _MOST, f"whole numbers from 1 to {_MOST}, such as 10000,50000")
+_PROCESSES = units.COUNT.within(1, 256, "a whole number from 1 to 256")
+_VIRTUAL_TIME = units.DURATION.within(1, 7 * 86400, "a duration from 1s to 168h, such as 1h, 30m or 90s")
 
 
 def _customers(text: str) -> int | None:
     """Return the number of customers to hold; None for all."""
     if text == "all":
         return None
-    if not text.isdecimal() or not int(text):
-        raise UsageError(f"--customers {text} is neither a whole number above 0 nor `all`")
-    return int(text)
-
-
-def _virtual_time(text: str) -> float:
     try:
-        length = float(DURATION.parse(text.strip().lower()))
+        return int(units.COUNT.read(text))
     except ValueError:
-        length = 0.0
-    if not 1.0 <= length <= 7 * 86400:
-        raise click.BadParameter(f"{text!r} is not a time from 1s to 168h, such as 1h, 30m or 90s")
-    return length
+        raise UsageError(f"--customers {text}: expected a whole number from 1 on, or all") from None
 
 
 @click.command(short_help="Forecast drops and request rate at other loads and intervals.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--sessions", type=_session_counts, default="10000,100000,1000000", metavar="LIST",
+    "--sessions", type=QuantityType(_SESSIONS, listed=True), default="10000,100000,1000000",
     help="Concurrent sessions to forecast for. Default: 10000,100000,1000000.",
 )  # fmt: skip
-@click.option("--refresh-interval", type=_numbers, metavar="LIST", help="Refresh at this fixed interval (seconds).")
-@click.option("--refresh-fraction", type=_numbers, metavar="LIST", help="Or: refresh after this part of the timeout.")
+@click.option(
+    "--refresh-interval",
+    type=QuantityType(units.DURATION, listed=True),
+    help="Refresh at these fixed intervals, such as 3s,10s.",
+)
+@click.option(
+    "--refresh-fraction",
+    type=QuantityType(units.SHARE, listed=True),
+    help="Or: refresh after this part of the timeout.",
+)
 @click.option("--deadline", is_flag=True, help="Or: refresh as late as is safe. Default of all three: as in the run.")
 @click.option(
-    "--for", "for_s", type=_virtual_time, default="1h", metavar="TIME", help="Virtual time to forecast. Default: 1h."
+    "--for", "for_s", type=QuantityType(_VIRTUAL_TIME), default="1h", help="Virtual time to forecast. Default: 1h."
 )
 @click.option(
     "--customers", type=_customers, default="2000", metavar="N|all",
     help="Customers to hold; they stand for all sessions. `all` holds every session. Default: 2000.",
 )  # fmt: skip
 @click.option(
-    "--latency-growth", type=float, default=1.0, metavar="X",
+    "--latency-growth", type=ANY_NUMBER, default=1.0,
     help="Round trips become X times as long when sessions become ten times as many. Default: 1, not at all.",
 )  # fmt: skip
 @click.option("--script", metavar="FILE", help="The run's script, if its file was moved.")
 @click.option(
-    "--processes", type=click.IntRange(1, 256), metavar="N",
+    "--processes", type=QuantityType(_PROCESSES),
     help="Processes. Default: one per core. The result is the same.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, metavar="N", help="Seed of the random numbers. Default: 0.")
+@click.option("--seed", type=INTEGER, default=0, help="Seed of the random numbers. Default: 0.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Write forecast.json and .md there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forecast(run: Path, as_json: bool, output: Path | None, processes: int | None, **given: Any) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from chatload import exit_codes
+from chatload.click_types import CONFIDENCE
 from chatload.errors import NothingTestedError, UsageError
 from chatload.features.history.compute import Figure, History, LeastChange, LeftOut, PastRun, make_history
 from chatload.features.history.view import history_document
 from chatload.features.report import sentences
 from chatload.features.report.summary import summarize
-from chatload.render.output import FiniteRange, deliver, tolerance_options
+from chatload.render.output import deliver, tolerance_options
 from chatload.render.words import instant
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
@@ -37,7 +38,7 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
 )  # fmt: skip
 @tolerance_options
 @click.option(
-    "--confidence", type=FiniteRange(50, 100, max_open=True), default=95, show_default=True, metavar="PERCENT",
+    "--confidence", type=CONFIDENCE, default=95, show_default=True,
     help="Of 100 histories without a change, at least so many show none.",
 )  # fmt: skip
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")

@@ -9,6 +9,18 @@ from typing import Any
 import click
 
 from chatload import exit_codes
+from chatload.click_types import (
+    ANY_NUMBER,
+    COUNT,
+    DURATION,
+    MARKED_SHARE,
+    NUMBER,
+    PERCENTAGE,
+    RATE_PER_H,
+    RATE_PER_S,
+    WHOLE,
+    QuantityType,
+)
 from chatload.errors import FileError, NothingTestedError, UsageError
 from chatload.features.plan.certificate import SweepInterval, read_search, read_sweep
 from chatload.features.plan.compute import INCONCLUSIVE, MISSED, NOT_MEASURED, influences, make_plan
@@ -27,8 +39,9 @@ from chatload.features.plan.inputs import (
 )
 from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
+from chatload.plausibility import doubtful
 from chatload.protocol.toml_file import read_toml
-from chatload.render.output import deliver, share_type
+from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 
 #: Name of an input on the command line and in a file -> field of Demand.
@@ -41,7 +54,6 @@ _EXIT = {
 #: A run can be used for a plan if at least this part of its sessions was accepted.
 _LEAST_SERVED = 0.5
 
-_SHARE = share_type()
 _RUN = "the run"
 _SWEEP = "the sweep"
 
@@ -54,9 +66,9 @@ _SWEEP = "the sweep"
     metavar="FILE",
     help="TOML with any of these options, such as chats_per_hour = 360. The command line overrides it.",
 )
-@click.option("--chats-per-hour", type=float, metavar="N", help="Chats that arrive in the busiest hour.")
-@click.option("--chats-per-day", type=float, metavar="N", help="Or: in a day.")
-@click.option("--peak-hour-share", type=_SHARE, metavar="SHARE", help="Share of the day's chats in its busiest hour.")
+@click.option("--chats-per-hour", type=RATE_PER_H, help="Chats that arrive in the busiest hour.")
+@click.option("--chats-per-day", type=NUMBER, help="Or: in a day.")
+@click.option("--peak-hour-share", type=MARKED_SHARE, help="Share of the day's chats in its busiest hour.")
 @click.option(
     "--arrival-profile",
     metavar="FILE",
@@ -64,15 +76,13 @@ _SWEEP = "the sweep"
 )
 @click.option(
     "--rate-cv",
-    type=_SHARE,
-    metavar="SHARE",
+    type=MARKED_SHARE,
     help="How much a day's rate differs from the expected one: standard deviation / mean. Default: not at all.",
 )
-@click.option("--growth", type=_SHARE, metavar="SHARE", help="Growth to plan for, such as 20%. Default: none.")
+@click.option("--growth", type=MARKED_SHARE, help="Growth to plan for, such as 20%. Default: none.")
 @click.option(
     "--handling-time",
-    type=float,
-    metavar="S",
+    type=DURATION,
     help="Mean length of a chat, waiting for an agent included; with --agents, without it.",
 )
 @click.option(
@@ -80,45 +90,43 @@ _SWEEP = "the sweep"
     type=click.Choice([item.value for item in LengthDistribution]),
     help="Default: exponential.",
 )
-@click.option("--handling-cv", type=float, metavar="X", help="Of lognormal: standard deviation / mean.")
+@click.option("--handling-cv", type=NUMBER, help="Of lognormal: standard deviation / mean.")
 @click.option(
     "--agents",
-    type=int,
-    metavar="N",
+    type=COUNT,
     help="Chats that can be with an agent at once; more wait, and poll. Default: all.",
 )
+@click.option("--patience", type=DURATION, help="Mean time until a waiting customer gives up. Default: never.")
 @click.option(
-    "--patience", type=float, metavar="S", help="Mean time until a waiting customer gives up. Default: never."
+    "--percentile",
+    type=PERCENTAGE,
+    help="Plan for chats not exceeded in P % of the hour. Default: 99.9.",
 )
-@click.option(
-    "--percentile", type=float, metavar="P", help="Plan for chats not exceeded in P % of the hour. Default: 99.9."
-)
-@click.option("--peakedness", type=float, metavar="Z", help="Variance / mean of chats open. Default: 1, Poisson.")
-@click.option("--poll-interval", type=float, metavar="S", help="Time between two GetMessages of a chat.")
+@click.option("--peakedness", type=NUMBER, help="Variance / mean of chats open. Default: 1, Poisson.")
+@click.option("--poll-interval", type=DURATION, help="Time between two GetMessages of a chat.")
 @click.option("--tune", metavar="FILE", help="Take the poll interval that a sweep recommends, from its tune.json.")
-@click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
-@click.option("--messages-per-chat", type=float, metavar="N", help="Messages of a chat, of both sides.")
+@click.option("--flex-disconnect-timeout", type=DURATION, help="The server's setting. Default: 45.")
+@click.option("--messages-per-chat", type=ANY_NUMBER, help="Messages of a chat, of both sides.")
 @click.option(
     "--other-requests-per-chat",
-    type=float,
-    metavar="N",
+    type=ANY_NUMBER,
     help="Requests of a chat without polls. Default: RequestChat, Disconnect, and for half the messages "
     "SendMessage, StartTyping, StopTyping.",
 )
-@click.option("--target-drop-rate", type=_SHARE, metavar="SHARE", help="Share of chats that may be dropped.")
-@click.option("--spare", type=int, metavar="N", help="Servers that may fail at the peak. Default: 1 (N+1).")
+@click.option("--target-drop-rate", type=MARKED_SHARE, help="Share of chats that may be dropped.")
+@click.option("--spare", type=WHOLE, help="Servers that may fail at the peak. Default: 1 (N+1).")
 @click.option(
     "--run",
     metavar="RUN",
     help="Take a server's capacity, and figures of chats that are not given, from RUN. Of a capacity search, the "
     "capacity is the interval that it certifies.",
 )
-@click.option("--run-servers", type=int, metavar="N", help="Servers that carried the run. Default: 1.")
-@click.option("--sessions-per-server", type=float, metavar="N", help="Chats open at once that a server carries.")
-@click.option("--requests-per-server", type=float, metavar="R", help="Requests per second that a server carries.")
-@click.option("--starts-per-server", type=float, metavar="R", help="RequestChat per second that a server carries.")
-@click.option("--messages-per-server", type=float, metavar="R", help="Messages per second that a server carries.")
-@click.option("--drop-rate-bound", type=_SHARE, metavar="SHARE", help="Upper bound of the drops measured at that load.")
+@click.option("--run-servers", type=COUNT, help="Servers that carried the run. Default: 1.")
+@click.option("--sessions-per-server", type=NUMBER, help="Chats open at once that a server carries.")
+@click.option("--requests-per-server", type=RATE_PER_S, help="Requests per second that a server carries.")
+@click.option("--starts-per-server", type=RATE_PER_S, help="RequestChat per second that a server carries.")
+@click.option("--messages-per-server", type=RATE_PER_S, help="Messages per second that a server carries.")
+@click.option("--drop-rate-bound", type=MARKED_SHARE, help="Upper bound of the drops measured at that load.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The vendor's own figures for one server.")
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
@@ -129,7 +137,8 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     The mean number of open chats is arrivals x handling time (Little's law). Its distribution is
     Poisson, and the plan is for a percentile of it. The rate may change over the day and from day to
     day, and chats may wait for agents. The capacity of a server is typed in, taken from a run (what was
-    held, or what a capacity search certifies) or the vendor's. Times are seconds, shares 15% or 0.15.
+    held, or what a capacity search certifies) or the vendor's. A time is 600 or
+    600s, 10m, 1h; a share 15% or 0.15; a rate 3600 or 3600/h.
 
     Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to decide, none
     measured, or most of the run's sessions were never accepted, 2 wrong usage, 3 the run is invalid or
@@ -146,6 +155,9 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     """
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}
+    flags = {f"--{name.replace('_', '-')}": value for name, value in inputs.items() if name not in typed}
+    for doubt in doubtful({flag: value for flag, value in flags.items() if isinstance(value, int | float)}):
+        click.echo(f"chatload: warning: {source}: {doubt}", err=True)
     report = build(inputs, {name: "given" if name in typed else str(source) for name in inputs})
     deliver(plan_document(report), report.to_dict() if as_json else None, markdown, html)
     return _EXIT.get(report.plan.drops.result, exit_codes.PASSED)
@@ -244,14 +256,16 @@ def _file(path: Path) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise FileError(path, key, "a number or text is expected")
         kind = options[key].type
-        if isinstance(value, str) and kind in (click.FLOAT, click.INT):
-            raise FileError(path, key, f"a number is expected, not {value!r}")
-        if isinstance(value, int) and abs(value) > 10**15:
-            raise FileError(path, key, "the number is too large")
-        if kind is click.INT and not float(value).is_integer():
-            raise FileError(path, key, f"a whole number is expected, not {value!r}")
         try:
-            found[key] = kind.convert(value, options[key], None)
-        except click.BadParameter as error:
-            raise FileError(path, key, error.message) from None
+            found[key] = kind.quantity.read(value) if isinstance(kind, QuantityType) else _text(kind, value)
+        except ValueError as error:
+            raise FileError(path, key, f"{error}, not {value!r}") from None
     return found
+
+
+def _text(kind: Any, value: Any) -> Any:
+    """Return the value of an option that is a text or a choice. Raises ValueError."""
+    try:
+        return kind.convert(value, None, None)
+    except click.BadParameter as error:
+        raise ValueError(error.message) from None

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from chatload import exit_codes
+from chatload.click_types import COUNT, DURATION, DURATION_OR_0, INTEGER
 from chatload.errors import UsageError
 from chatload.features.probe.evidence import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, make_settings
 from chatload.features.probe.measurement import measurement, probe_document
@@ -23,30 +24,30 @@ from chatload.target import require_agreed
     help="The dialect of the service: a built-in one, or a .toml file.",
 )  # fmt: skip
 @click.option(
-    "--flex-disconnect-timeout", "configured_s", type=float, metavar="S",
+    "--flex-disconnect-timeout", "configured_s", type=DURATION,
     help="The configured timeout. Silences go up to 1.5 times this; a different result is a warning.",
 )  # fmt: skip
 @click.option(
-    "--longest", "longest_s", type=float, metavar="S",
+    "--longest", "longest_s", type=DURATION,
     help=f"The longest silence to try. Default: from the option above, else {LONGEST_S:g} s.",
 )  # fmt: skip
 @click.option(
-    "--time-allowed", "time_allowed_s", type=float, metavar="S",
+    "--time-allowed", "time_allowed_s", type=DURATION,
     help="Time limit, without the goodbyes. Default: three times the longest silence plus 15 s.",
 )  # fmt: skip
 @click.option(
-    "--sessions", "chats", type=int, default=DEFAULT_CHATS, show_default=True, metavar="N",
+    "--sessions", "chats", type=COUNT, default=DEFAULT_CHATS, show_default=True,
     help=f"Chats to open at most, {MIN_CHATS} to {MAX_CHATS}. More give narrower bounds.",
 )  # fmt: skip
 @click.option(
-    "--ended-for", "ended_for_s", type=float, default=0.0, metavar="S",
+    "--ended-for", "ended_for_s", type=DURATION_OR_0, default=0.0,
     help="How long to ask ended chats whether they are still known. Default: as long as the rest takes.",
 )  # fmt: skip
 @click.option(
-    "--request-timeout", "request_timeout_s", type=float, default=5.0, show_default=True, metavar="S",
+    "--request-timeout", "request_timeout_s", type=DURATION, default=5.0, show_default=True,
     help="Total time of one request.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the random numbers.")
+@click.option("--seed", type=INTEGER, default=0, show_default=True, help="Seed of the random numbers.")
 @click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust in place of the system's (PEM).")
 @click.option("--client-cert", metavar="FILE", help="Client certificate and its key in one file (PEM).")
 @click.option(

@@ -10,6 +10,7 @@ from chatload.errors import printable
 from chatload.features.report import drift_view, figures
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
+from chatload.features.workloads import name_of
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone
@@ -204,7 +205,10 @@ def repeat_command(run: RunSettings) -> str:
     locustfile = run.locustfile or f"locustfiles/{run.name or 'chat'}.py"
     first = f"-f{locustfile}" if locustfile.startswith("-") else "-f"
     classes = [word for word in run.user_classes if not word.startswith("-")]
-    parts = [["locust", first, *([] if first != "-f" else [locustfile]), *classes, "--headless"]]
+    start = ["locust", first, *([] if first != "-f" else [locustfile])]
+    if workload := name_of(locustfile):
+        start = ["chatload", "run", workload]
+    parts = [[*start, *classes, "--headless"]]
     # What a policy makes of the interval is no option of it: Locust would be refused.
     skipped = {"locustfile"} | (set() if run.refresh_policy == "fixed" else {"refresh_interval"})
     for name, setting in SETTINGS.items():

@@ -296,7 +296,7 @@ _EXAMPLES = """\
 
   GetMessages.response_time.p95 < 300ms in every 1m"""
 _UNITS = (
-    "Rates take % or a fraction; rates per chat-hour take a number; durations take us, ms, s or min. Any age can be "
+    "Rates take % or a fraction; rates per chat-hour take a number; durations take us, ms, s, m or h. Any age can be "
     "used in by_age: 90s, 8m, 1h. Any percentile can be used: p50, p99, p99_9 "
     "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate."
 )

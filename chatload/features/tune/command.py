@@ -8,13 +8,14 @@ import click
 
 from chatload import exit_codes
 from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
+from chatload.click_types import CONFIDENCE, COUNT, DURATION, RATE_PER_S
 from chatload.errors import UsageError
 from chatload.features.report.summary import invalid_reasons, refuse_untested, summarize
 from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, tally
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.load import hold, model_of
 from chatload.features.tune.view import TuneReport, tune_document
-from chatload.render.output import FiniteRange, deliver, write_json
+from chatload.render.output import deliver, write_json
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of
@@ -46,19 +47,17 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
 @click.command(short_help="Find the longest refresh interval for a target drop rate.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="Only read this sweep.")
 @click.option("--host", metavar="URL", help="The service to run a sweep on.")
-@click.option("-u", "--users", type=click.IntRange(1), metavar="N", help="Customers at once. Default: 100.")
-@click.option(
-    "-r", "--spawn-rate", type=FiniteRange(0, min_open=True), metavar="R", help="Started per second. Default: 10."
-)
-@click.option("-t", "--run-time", metavar="TIME", help="End after this long at the latest, such as 30m.")
+@click.option("-u", "--users", type=COUNT, help="Customers at once. Default: 100.")
+@click.option("-r", "--spawn-rate", type=RATE_PER_S, help="Started per second. Default: 10.")
+@click.option("-t", "--run-time", type=DURATION, help="End after this long at the latest, such as 30m.")
 @_locusts("flex_disconnect_timeout")
 @_locusts("sweep", f" Default: {DEFAULT_SWEEP}.")
-@click.option("--sessions", type=click.IntRange(1), metavar="N", help="Sessions per interval. Default: 3 times the "
+@click.option("--sessions", type=COUNT, help="Sessions per interval. Default: 3 times the "
               "number that shows the target if none is dropped (897 for 1 %), times --incident-size.")  # fmt: skip
 @click.option("--target", default=TARGET, show_default=True, metavar="SHARE",
               help="Drop rate to stay below: 1%, 0.01 or 'dropped.rate < 1%'.")  # fmt: skip
-@click.option("--confidence", type=float, default=95.0, show_default=True, metavar="PERCENT", help="Of the bound.")
-@click.option("--incident-size", type=click.IntRange(1), default=1, metavar="N",
+@click.option("--confidence", type=CONFIDENCE, default=95.0, show_default=True, help="Of the bound.")
+@click.option("--incident-size", type=COUNT, default=1,
               help="The largest number of sessions of one interval that an incident takes. Default: the largest "
               "incident of the sweep.")  # fmt: skip
 @_locusts("chat_length")

@@ -13,18 +13,22 @@ from typing import Annotated, Any, get_args, get_type_hints
 from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from chatload import units
+from chatload.units import Quantity
+
 
 @dataclass(frozen=True)
 class SettingKind:
     """Metadata of a setting's type.
 
     metavar: what the help shows for a value. expected: the message about a wrong value. choices: the only valid words;
-    empty: not a choice.
+    empty: not a choice. quantity: how a text is read; None: as it is.
     """
 
     metavar: str
     expected: str
     choices: tuple[str, ...] = ()
+    quantity: Quantity | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Replace every message of pydantic about the type by `expected`."""
@@ -33,14 +37,25 @@ class SettingKind:
 
     def _check(self, value: Any, validate: Callable[[Any], Any]) -> Any:
         try:
-            return validate(value)
-        except ValidationError:
+            return validate(self._read(value))
+        except (ValidationError, ValueError):
             raise ValueError(self.expected) from None
+
+    def _read(self, value: Any) -> Any:
+        if self.quantity is None:
+            return value
+        if isinstance(value, list | tuple):
+            return tuple(map(self._read, value))
+        return self.quantity.read(value) if isinstance(value, str) else value
 
 
 def one_of(*choices: str) -> SettingKind:
     """Return the kind of a setting that is one of a few words."""
     return SettingKind("", f"expected one of {', '.join(choices)}", choices)
+
+
+def _kind(quantity: Quantity, expected: str = "") -> SettingKind:
+    return SettingKind(quantity.metavar, f"expected {expected or quantity.expected}", quantity=quantity)
 
 
 def _second_or_more(timeout_s: float) -> float:
@@ -57,27 +72,27 @@ def _low_first(span: tuple[float, float]) -> tuple[float, float]:
 
 _Finite = Field(allow_inf_nan=False)
 _NotNegative = Field(ge=0, allow_inf_nan=False)
-Seconds = Annotated[float, _NotNegative, SettingKind("S", "expected seconds, not below 0")]
-Shift = Annotated[float, _Finite, SettingKind("S", "expected seconds, of either sign")]
-Resolution = Annotated[float, Field(ge=0.001, allow_inf_nan=False), SettingKind("S", "expected 0.001 s or more")]
+Seconds = Annotated[float, _NotNegative, _kind(units.DURATION_OR_0)]
+Shift = Annotated[float, _Finite, _kind(units.SHIFT)]
+Resolution = Annotated[float, Field(ge=0.001, allow_inf_nan=False), _kind(units.DURATION, "1ms (0.001 s) or more")]
 Timeout = Annotated[
     float,
     Field(ge=0, le=1_728_000),
     AfterValidator(_second_or_more),
-    SettingKind("S", "expected 1..1728000 s, or 0"),
+    _kind(units.DURATION_OR_0, "1..1728000 s, such as 45s, or 0"),
 ]
-Rate = Annotated[float, _Finite, SettingKind("X", "expected a number, of either sign")]
-Chance = Annotated[float, Field(ge=0, le=1), SettingKind("0..1", "expected 0 to 1")]
+Rate = Annotated[float, _Finite, _kind(units.ANY_NUMBER, "a number, of either sign")]
+Chance = Annotated[float, Field(ge=0, le=1), _kind(units.CHANCE)]
 #: LOW and HIGH, between which a time is drawn (uniform).
 Span = Annotated[
     tuple[Annotated[float, _NotNegative], Annotated[float, _NotNegative]],
     Field(strict=False),
     AfterValidator(_low_first),
-    SettingKind("LOW HIGH", "expected LOW HIGH, seconds, LOW first"),
+    SettingKind("LOW HIGH", "expected LOW HIGH, durations such as 500ms 2s, LOW first", quantity=units.DURATION_OR_0),
 ]
-Count = Annotated[int, Field(ge=0), SettingKind("N", "expected a whole number, not below 0")]
-Limit = Annotated[int, Field(ge=1), SettingKind("N", "expected 1 or more")]
-Number = Annotated[int, SettingKind("N", "expected a whole number")]
+Count = Annotated[int, Field(ge=0), _kind(units.WHOLE)]
+Limit = Annotated[int, Field(ge=1), _kind(units.COUNT)]
+Number = Annotated[int, _kind(units.INTEGER)]
 Switch = Annotated[bool, SettingKind("", "expected true or false")]
 Text = Annotated[str, Field(min_length=1), SettingKind("TEXT", "expected text")]
 
@@ -296,10 +311,9 @@ def type_of(key: str) -> tuple[Any, SettingKind]:
     return python_type, kind
 
 
-def wrong(key: str, value: Any) -> str | None:
-    """Return what was expected if `value` is not valid for the setting `key`; None if it is valid."""
+def setting_value(key: str, given: Any) -> Any:
+    """Return the value of the setting `key`, of a text too. Raises ValueError, which says what is expected."""
     try:
-        TypeAdapter(_HINTS[SETTINGS[key].name], config=ConfigDict(strict=True)).validate_python(value)
+        return TypeAdapter(_HINTS[SETTINGS[key].name], config=ConfigDict(strict=True)).validate_python(given)
     except ValidationError:
-        return type_of(key)[1].expected
-    return None
+        raise ValueError(type_of(key)[1].expected) from None

@@ -17,6 +17,7 @@ from chatload.protocol.toml_file import FromFile, checked, load_toml
 from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
 from chatload.simulator.model.config import Chance, Seconds, SettingKind, one_of
+from chatload.units import MARKED_SHARE
 
 
 class FaultKind(NamedTuple):
@@ -59,7 +60,7 @@ ENDS = frozenset({"early_end", "failed_restoration"})
 _Growth = Annotated[
     float,
     Field(ge=0, allow_inf_nan=False),
-    SettingKind("", "expected a part an hour, not below 0, such as 0.01"),
+    SettingKind("", "expected a part an hour, not below 0, such as 0.01 or 1%", quantity=MARKED_SHARE),
 ]
 _Operations = Annotated[
     frozenset[Annotated[str, one_of(*OPERATION_FIELDS)]],

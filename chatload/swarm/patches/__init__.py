@@ -9,7 +9,14 @@ is no longer needed. Versions: Locust 2.47.0, gevent 26.9.0.
 def install() -> None:
     """Replace the parts of Locust that have no extension point. May be called again."""
     # Imported here: some workarounds are used without Locust, whose import patches the process.
-    from chatload.swarm.patches import default_options, host_login, master_heartbeat, orphaned_workers, user_counts
+    from chatload.swarm.patches import (
+        default_options,
+        host_login,
+        master_heartbeat,
+        option_units,
+        orphaned_workers,
+        user_counts,
+    )
 
-    for patch in (default_options, host_login, master_heartbeat, orphaned_workers, user_counts):
+    for patch in (default_options, host_login, master_heartbeat, option_units, orphaned_workers, user_counts):
         patch.install()

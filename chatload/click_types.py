@@ -1,0 +1,67 @@
+"""The types of options of `chatload` commands that are quantities."""
+
+from typing import Any, Final
+
+import click
+
+from chatload import units
+from chatload.errors import UsageError
+from chatload.plausibility import doubtful
+from chatload.units import Quantity
+
+
+def _numbers(ctx: click.Context) -> dict[str, float]:
+    """Return the quantities that are known so far, by the flag of their options."""
+    return {
+        parameter.opts[-1]: value
+        for parameter in ctx.command.params
+        if isinstance(value := ctx.params.get(parameter.name or ""), int | float)
+    }
+
+
+class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.4
+    """An option whose value is a quantity: `type=DURATION`.
+
+    listed: the text is a list with commas between, and the value a tuple.
+    """
+
+    def __init__(self, quantity: Quantity, listed: bool = False) -> None:
+        self.quantity, self.listed = quantity, listed
+        self.name = "LIST" if listed else quantity.metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number that a text says; raises UsageError, which names the option and gives an example.
+
+        Prints a warning about a value that surely is meant otherwise.
+        """
+        flag = param.opts[-1] if param else self.name
+        try:
+            if self.listed:
+                # A tuple was converted before.
+                parts = value if isinstance(value, tuple) else [part for part in value.split(",") if part.strip()]
+                return tuple(map(self.quantity.read, parts))
+            found = self.quantity.read(value)
+        except ValueError as error:
+            raise UsageError(f"{flag} {value}: {error}") from None
+        if ctx is not None and not ctx.resilient_parsing:
+            for doubt in doubtful({**_numbers(ctx), flag: found}, flag):
+                click.echo(f"chatload: warning: {doubt}", err=True)
+        return found
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return self.name
+
+
+ANY_NUMBER: Final = QuantityType(units.ANY_NUMBER)
+CONFIDENCE: Final = QuantityType(units.CONFIDENCE)
+COUNT: Final = QuantityType(units.COUNT)
+DURATION: Final = QuantityType(units.DURATION)
+DURATION_OR_0: Final = QuantityType(units.DURATION_OR_0)
+INTEGER: Final = QuantityType(units.INTEGER)
+MARKED_SHARE: Final = QuantityType(units.MARKED_SHARE)
+NUMBER: Final = QuantityType(units.NUMBER)
+PERCENTAGE: Final = QuantityType(units.PERCENTAGE)
+RATE_PER_H: Final = QuantityType(units.RATE_PER_H)
+RATE_PER_S: Final = QuantityType(units.RATE_PER_S)
+SHARE_BELOW_1: Final = QuantityType(units.SHARE_BELOW_1)
+WHOLE: Final = QuantityType(units.WHOLE)

@@ -1,0 +1,90 @@
+"""`chatload locustfile` and `chatload run`: the workloads that are installed with chatload.
+
+They are the files of the repository's folder locustfiles/, as package data.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+import chatload
+from chatload.errors import UsageError
+
+FOLDER: Final = Path(chatload.__file__).parent / "locustfiles"
+
+
+def workloads() -> dict[str, str]:
+    """Return the names of the workloads, each with the first line of its description."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found[path.stem] = text.partition("\n")[0]
+    return found
+
+
+def path_of(name: str) -> Path:
+    """Return the file of a workload. Raises UsageError if there is none of this name."""
+    path = FOLDER / f"{name}.py"
+    if name not in workloads():
+        raise UsageError(f"no workload is named {name!r}", f"there is {', '.join(workloads())}")
+    return path
+
+
+def name_of(locustfile: str) -> str:
+    """Return the name of the workload that a path is, of any installation of chatload; "" if it is none."""
+    path = Path(locustfile)
+    return path.stem if path.parts[-3:-1] == ("chatload", FOLDER.name) and path.stem in workloads() else ""
+
+
+@click.command(short_help="Print the path of a workload for locust -f.")
+@click.argument("name", required=False, metavar="[WORKLOAD]")
+def locustfile(name: str | None) -> None:
+    """Print the path of a workload that is installed with chatload, for locust -f.
+
+    Without a name: list them.
+
+    \b
+    Examples: chatload locustfile
+              locust -f "$(chatload locustfile arrivals)" --host URL
+    """
+    if name is not None:
+        click.echo(path_of(name))
+        return
+    known = workloads()
+    width = max(map(len, known))
+    for each, description in known.items():
+        click.echo(f"{each:{width}}  {description}")
+
+
+@click.command(
+    short_help="Start a run: locust with one of the workloads.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("name", metavar="WORKLOAD")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[LOCUST OPTIONS]...")
+def run(name: str, options: tuple[str, ...]) -> None:
+    """Start a run: the same as locust -f "$(chatload locustfile WORKLOAD)" [LOCUST OPTIONS].
+
+    WORKLOAD is a name that chatload locustfile lists, or a locustfile of your own (a path ending in .py). Without
+    --headless, Locust's web UI opens. This process becomes the locust process: its exit codes are those of a run, and
+    Ctrl-C ends the run.
+
+    \b
+    Examples: chatload run chat --host URL
+              chatload run arrivals --host URL --headless -t 30m \\
+                --arrival-rate 4000/h
+    """
+    path = Path(name) if name.endswith(".py") else path_of(name)
+    if not path.is_file():
+        raise UsageError(f"{name}: no such file", "chatload locustfile lists the workloads")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # -P: as the command locust, which does not import modules from the current folder.
+    command = [sys.executable, "-P", "-m", "locust", "-f", str(path), *options]
+    os.execv(sys.executable, command)
