@@ -7,7 +7,7 @@ BENCH := bench/.venv
 # On two cores. Two in three test files wait for other processes most of the time.
 JOBS ?= 4
 
-.PHONY: help demo test bench mutants lint format clean
+.PHONY: help demo test site bench mutants lint format clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -19,6 +19,9 @@ demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every 
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) ## Run all tests, some files at a time (JOBS=)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+site: $(READY) ## Build the pages of docs/ as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "open build/site/index.html"
 
 bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about three quarters of an hour (ONLY=, ARGS=)
 	@$(BENCH)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "simulator.md").read_text()
 
 
 def lines(kind):
-    blocks = re.findall(rf"^```sh{kind}\n(.*?)^```", PAGE, re.M | re.S)
+    blocks = re.findall(rf"^```{re.escape(kind)}\n(.*?)^```", PAGE, re.M | re.S)
     return [line for block in blocks for line in block.splitlines()]
 
 
@@ -28,7 +28,7 @@ def typed(url, commands):
 
 
 def test_every_line_works():
-    commands = lines("")
+    commands = lines("sh")
     with started() as (_, url):
         printed = typed(url, commands)
         (row,) = ledger_of(url)
@@ -41,7 +41,7 @@ def test_every_line_works():
 
 
 def test_the_line_for_the_other_dialect_works():
-    (command,) = lines(" webapi")
+    (command,) = lines("{.sh .webapi}")
     with started("--dialect", "webapi") as (_, url):
         assert json.loads(typed(url, [f"HOST={url}", command])[command])["statusCode"] == 0
 

@@ -1,6 +1,9 @@
 """Every link between pages leads somewhere, every file that a page names exists, and the glossary is complete."""
 
+import os
 import re
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -11,7 +14,7 @@ from tests.integration.processes import ROOT
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "reports/README.md", "reports/sample/README.md")
+    for pattern in ("*.md", "docs/*.md", "docs/reference/*.md", "reports/README.md", "reports/sample/README.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )
@@ -80,3 +83,19 @@ def test_the_sample_run_can_be_read():
     with RunReader.open(ROOT / "reports" / "sample") as run:
         assert run.books().balanced()
         assert run.settings.flex_disconnect_timeout == 15.0
+
+
+def test_the_reference_pages_are_those_of_the_code():
+    sys.path.insert(0, str(ROOT / "docs" / "site"))
+    import reference
+
+    for name, text in reference.pages():
+        assert (ROOT / "docs" / "reference" / name).read_text() == text, "run: python docs/site/reference.py"
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert built.returncode == 0 and not built.stderr, built.stderr + built.stdout
+    assert (tmp_path / "index.html").exists() and (tmp_path / "source" / "examples" / "scripted.toml").exists()

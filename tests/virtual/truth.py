@@ -22,7 +22,7 @@ from chatload.vocabulary import Outcome, Verdict
 from tests.virtual.schedules import Schedule, draw
 
 CHATS = 340
-#: README: another cause is taken for the timeout within this part of the timeout. It is not the constant of `verdict`,
+#: docs/truth.md: another cause is taken for the timeout within this part of the timeout. It is not the constant of `verdict`,
 #: so that a change of that constant is seen here.
 NEAR = 0.1
 #: What may end a chat beside its timeout and its client.
@@ -32,7 +32,7 @@ _OTHER_CAUSES = frozenset({"agent", "idle", "early", "restarted", "unrecoverable
 def contradictions(
     schedule: Schedule, run: VirtualRun, logs: Mapping[str, ContactLog]
 ) -> tuple[list[Contradiction], Counter[str]]:
-    """Return what the ledger contradicts, and how often it contradicts only what README states as an assumption.
+    """Return what the ledger contradicts, and how often it contradicts only what docs/truth.md states as an assumption.
 
     logs: by chat id, the contacts on which the verdict is based.
     """
@@ -59,7 +59,7 @@ def contradictions(
 def _assumption(
     schedule: Schedule, item: Contradiction, record: SessionRecord, row: Mapping[str, Any], log: ContactLog
 ) -> str:
-    """Return the assumption of README that the server broke, so that the verdict is wrong; "" if it broke none."""
+    """Return the assumption of docs/truth.md that the server broke, so that the verdict is wrong; "" if it broke none."""
     if item.verdict == Verdict.DROPPED_LATE and item.ledger in _OTHER_CAUSES:
         if _ended_near_deadline(row, log, schedule.timeout_s):
             return "ended near the deadline"

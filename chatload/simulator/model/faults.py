@@ -23,10 +23,12 @@ from chatload.units import MARKED_SHARE
 class FaultKind(NamedTuple):
     """What the faults of one kind have in common.
 
-    processed: whether the request reaches the chat server, unless the fault has `reaches`. fixed: `reaches` cannot be
-    chosen. answer: what the client gets; None: the usual answer to its request.
+    meaning: what happens, in Markdown, for the reference page. processed: whether the request reaches the chat server,
+    unless the fault has `reaches`. fixed: `reaches` cannot be chosen. answer: what the client gets; None: the usual
+    answer to its request.
     """
 
+    meaning: str
     processed: bool
     answer: ServiceAnswer | None = None
     fixed: bool = False
@@ -34,24 +36,55 @@ class FaultKind(NamedTuple):
 
 _CLOSED, _INTERNAL_ERROR = ServiceAnswer(silence=NoAnswer.CLOSED), b"Internal error"
 KINDS: Mapping[str, FaultKind] = {
-    "status_1": FaultKind(False, ServiceAnswer(error(1, "Try again"))),
-    "status_1_violation": FaultKind(False, ServiceAnswer({**error(1, "Try again"), "chatEnded": True})),
-    "status_2": FaultKind(True, fixed=True),
-    "status_2_open": FaultKind(False, ServiceAnswer({**error(2, "Not now"), "chatEnded": False})),
-    "http_500": FaultKind(False, ServiceAnswer(raw=_INTERNAL_ERROR, http_status=500)),
-    "http_503": FaultKind(False, ServiceAnswer(raw=_INTERNAL_ERROR, http_status=503)),
-    "malformed": FaultKind(True, ServiceAnswer(raw=b'{"statusCode":0,"chatEnded":fal')),
-    "html": FaultKind(False, ServiceAnswer(raw=b"<html><body>Please log in</body></html>")),
-    "unknown_status": FaultKind(True, ServiceAnswer({"statusCode": 7, "chatEnded": False, "messages": []})),
-    "slow": FaultKind(True, fixed=True),
-    "stall": FaultKind(True, fixed=True),
-    "drop_connection": FaultKind(True, _CLOSED),
-    "early_end": FaultKind(True, fixed=True),
-    "failed_restoration": FaultKind(True, fixed=True),
-    "duplicate": FaultKind(True, fixed=True),
-    "lost": FaultKind(False, ServiceAnswer(silence=NoAnswer.LOST)),
-    "outage": FaultKind(False, _CLOSED, fixed=True),
-    "restart": FaultKind(False, ServiceAnswer(silence=NoAnswer.REFUSED), fixed=True),
+    "status_1": FaultKind(
+        "statusCode 1: the request failed, the chat continues", False, ServiceAnswer(error(1, "Try again"))
+    ),
+    "status_1_violation": FaultKind(
+        "statusCode 1 with `chatEnded` true, which the documentation excludes",
+        False,
+        ServiceAnswer({**error(1, "Try again"), "chatEnded": True}),
+    ),
+    "status_2": FaultKind("statusCode 2, and the chat ends", True, fixed=True),
+    "status_2_open": FaultKind(
+        "statusCode 2 with `chatEnded` false; the chat continues",
+        False,
+        ServiceAnswer({**error(2, "Not now"), "chatEnded": False}),
+    ),
+    "http_500": FaultKind("HTTP 500 with plain text", False, ServiceAnswer(raw=_INTERNAL_ERROR, http_status=500)),
+    "http_503": FaultKind("HTTP 503 with plain text", False, ServiceAnswer(raw=_INTERNAL_ERROR, http_status=503)),
+    "malformed": FaultKind(
+        "an answer that is no complete JSON", True, ServiceAnswer(raw=b'{"statusCode":0,"chatEnded":fal')
+    ),
+    "html": FaultKind(
+        "a web page in place of the answer, as of a login proxy",
+        False,
+        ServiceAnswer(raw=b"<html><body>Please log in</body></html>"),
+    ),
+    "unknown_status": FaultKind(
+        "statusCode 7, which the documentation does not have",
+        True,
+        ServiceAnswer({"statusCode": 7, "chatEnded": False, "messages": []}),
+    ),
+    "slow": FaultKind("the answer is `delay_s` late", True, fixed=True),
+    "stall": FaultKind("the processing of the request, and so the answer, is `delay_s` late", True, fixed=True),
+    "drop_connection": FaultKind(
+        "the connection is closed without an answer, `delay_s` after the request", True, _CLOSED
+    ),
+    "early_end": FaultKind("the chat ends for a reason other than silence", True, fixed=True),
+    "failed_restoration": FaultKind("the chat ends with the quit reason of a failed restoration (8)", True, fixed=True),
+    "duplicate": FaultKind("the request is processed twice, the second time `delay_s` later", True, fixed=True),
+    "lost": FaultKind(
+        "no answer, and the connection stays open; with `reaches` the request is processed, `delay_s` late",
+        False,
+        ServiceAnswer(silence=NoAnswer.LOST),
+    ),
+    "outage": FaultKind("the connection is closed without an answer", False, _CLOSED, fixed=True),
+    "restart": FaultKind(
+        "at `from_s` every chat is lost; until `until_s`, or forever, connections are refused",
+        False,
+        ServiceAnswer(silence=NoAnswer.REFUSED),
+        fixed=True,
+    ),
 }
 #: A delay grows at most to exp(_MOST_GROWTH) times its first value.
 _MOST_GROWTH = 20.0
@@ -187,7 +220,7 @@ def _fault(path: str | Path, number: int, table: Any) -> Fault:
     key = f"fault[{number + 1}]"
     if fault.kind == "restart" and table.keys() & {"chance", "operations"}:
         raise FileError(path, f"{key}.kind", "expected no chance and no operations for restart: it strikes all")
-    processed, _, fixed = KINDS[fault.kind]
+    _, processed, _, fixed = KINDS[fault.kind]
     if fixed and fault.reaches not in (None, processed):
         expected = f"expected {str(processed).lower()} for {fault.kind}, or to be left out"
         raise FileError(path, f"{key}.reaches", expected)
