@@ -14,6 +14,7 @@ from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, p
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
+    "campaign": "chatload.features.campaign.command:campaign",
     "combine": "chatload.features.combine.command:combine",
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
