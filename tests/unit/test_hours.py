@@ -75,8 +75,8 @@ def test_outside_the_hours_no_load_starts_at_any_host(files):
     with pytest.raises(UsageError) as refused:
         require_agreed("127.0.0.1", rules=rules, clock=lambda: at(4, 18))
     assert str(refused.value) == (
-        "Fri 18:00 UTC is outside the allowed hours of chatload.toml: Mon-Fri 08:00-18:00 UTC, next from Mon 08:00 UTC; "
-        "start it then, or ask the owner of that file"
+        "Fri 18:00 UTC is outside the allowed hours of chatload.toml: Mon-Fri 08:00-18:00 UTC, next from "
+        "Mon 08:00 UTC; start it then, or ask the owner of that file"
     )
 
 
@@ -112,7 +112,7 @@ def test_an_approval_that_is_demanded(files):
     ],
 )
 def test_mistakes_are_named(files, text, says):
-    with pytest.raises(FileError, match="chatload.toml") as wrong:
+    with pytest.raises(FileError, match=r"chatload\.toml") as wrong:
         files(project=text)
     assert says in str(wrong.value)
 

@@ -26,8 +26,8 @@ RAMP_S: Final = 60.0
 SWEEP_LOAD = 0.8
 #: The share of the time that the capacity search may take, at least.
 _SEARCH_SHARE = 0.4
-#: Drops that a proof tolerates.
-_DROPS = 1
+#: Drops that a proof tolerates, and its least length in chat lengths.
+_DROPS, _LEAST_PROOF = 1, 1.0
 #: What a server is assumed to hold before it is known, for the time of later steps: the vendor's own sizing.
 ASSUMED_SESSIONS = 500
 #: A campaign searches up to this many times the planned peak: a server that holds more is enough by itself.
@@ -76,7 +76,7 @@ class SweepDesign:
 def proof_s(chats: ChatShape, users: int) -> float:
     """Return how long `users` chats have to be open so that they show the target with one drop (seconds)."""
     hours = per_unit_upper(_DROPS, 1.0) / chats.drops_per_hour
-    return math.ceil(_SLACK * 3600 * hours / users + chats.ramp_s)
+    return math.ceil(max(_SLACK * 3600 * hours / users, _LEAST_PROOF * chats.length_s) + chats.ramp_s)
 
 
 def choose_sweep(chats: ChatShape, users: int, time_s: float) -> SweepDesign | None:

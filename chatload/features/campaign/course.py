@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatload import exit_codes
 from chatload.children import ChildEnd
-from chatload.errors import ChatloadError, NothingTestedError
+from chatload.errors import ChatloadError, NothingTestedError, UsageError
 from chatload.features.campaign import commands
 from chatload.features.campaign.budget import SHORT_S, SWEEP_LOAD, SweepDesign, choose_sweep, proof_s
 from chatload.features.campaign.commands import StepOrder
@@ -67,6 +67,8 @@ class CampaignCourse:
     def _do(self, step: CampaignStep, place: str) -> StepEnd:
         began = self._clock()
         order = self._order(step)
+        if not isinstance(order, str):
+            self._check_hours(step, order.time_s, began)
         folder = self._folder / step.folder
         _set_aside(folder)
         folder.mkdir(parents=True)
@@ -79,6 +81,8 @@ class CampaignCourse:
         child = self._run(order.command, output)
         if child.asked_by:
             raise CampaignInterruptedError(f"interrupted during {step}", "the same command resumes the campaign")
+        if why := self._rules.closed(self._clock()):
+            raise UsageError(f"{step} was ended: {why}", "the same command resumes the campaign")
         if child.exit_code not in _ANSWERS or (step, child.exit_code) == (CampaignStep.DOCTOR, 1):
             self._refuse(step, child.exit_code, output, order)
         if order.prints:
@@ -89,6 +93,16 @@ class CampaignCourse:
         )  # fmt: skip
         write_end(self._folder, end)
         return end
+
+    def _check_hours(self, step: CampaignStep, time_s: float, now: float) -> None:
+        """Raise UsageError if load is not allowed until the step can have ended."""
+        self._rules.require_now(now)
+        closes = self._rules.closes_at(now)
+        if closes is not None and closes < now + time_s:
+            raise UsageError(
+                f"{step} takes up to {duration(time_s)}, and the allowed hours end in {duration(closes - now)}",
+                "give the same command again when there is time",
+            )
 
     def _refuse(self, step: CampaignStep, exit_code: int, output: Path, order: StepOrder) -> None:
         """Raise the error of a step that has no answer of the server. It is done again by the same command."""
@@ -105,7 +119,7 @@ class CampaignCourse:
         if step is CampaignStep.DOCTOR:
             return commands.doctor(frame, budget.ceiling)
         if step is CampaignStep.PROBE:
-            return commands.probe(frame)
+            return commands.probe(frame, budget.probe_s)
         if step is CampaignStep.CAPACITY:
             return commands.capacity(frame, budget.interval_s, budget.ceiling, budget.search_s)
         if step is CampaignStep.TUNE:
