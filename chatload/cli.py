@@ -23,6 +23,7 @@ _LAZY = {
     "history": "chatload.features.history.command:history",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
+    "signoff": "chatload.features.signoff.command:signoff",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
     "options": "chatload.swarm.options:options_command",

@@ -67,6 +67,9 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
     with _alone(folder):
         result = CampaignCourse(findings, click.echo, run_child).run()
     click.echo(f"\n{result_sentence(result)}")
+    # A package above this one, so it is started as a command.
+    run_child((sys.executable, "-m", "chatload", "signoff", str(folder)))
+    click.echo(f"sign-off page: {folder / 'signoff.html'}")
     return result.exit_code
 
 

@@ -4,11 +4,14 @@ The folder is the state. A step that has its record is over and is not repeated.
 after an interruption.
 """
 
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from chatload import exit_codes
+from chatload import __version__, exit_codes
 from chatload.children import ChildEnd
 from chatload.errors import ChatloadError, NothingTestedError, UsageError
 from chatload.features.campaign import commands
@@ -18,7 +21,7 @@ from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.results import OUTPUT_FILE, StepEnd, read_end, write_end
 from chatload.features.campaign.rules import CampaignResult, CampaignStep, goes_on, rule_of
 from chatload.features.campaign.view import step_sentence
-from chatload.render.words import duration
+from chatload.render.words import duration, plural
 
 #: Exit codes of a step that are an answer of the server. A step that ended otherwise is done again.
 _ANSWERS = frozenset({exit_codes.PASSED, exit_codes.THRESHOLD_FAILED, exit_codes.INCONCLUSIVE})
@@ -89,7 +92,7 @@ class CampaignCourse:
             output.replace(folder / order.file)
         end = StepEnd(
             step=step, exit_code=child.exit_code, began_at=began, ended_at=self._clock(), command=tuple(order.command),
-            file=order.file if (folder / order.file).exists() else "",
+            file=order.file if (folder / order.file).exists() else "", machine=_machine(),
         )  # fmt: skip
         write_end(self._folder, end)
         return end
@@ -160,6 +163,12 @@ class CampaignCourse:
         if step is CampaignStep.CAPACITY:
             return self._found.held > 0
         return step is CampaignStep.TUNE
+
+
+def _machine() -> str:
+    """Return this machine and the versions that run load on it."""
+    versions = f"Python {platform.python_version()}, chatload {__version__}, Locust {version('locust')}"
+    return f"{platform.node()}, {platform.platform()}, {plural(os.cpu_count() or 1, 'core')}; {versions}"
 
 
 def _set_aside(folder: Path) -> None:

@@ -28,7 +28,7 @@ class _Read(BaseModel):
 class StepEnd(_Read):
     """The record of a step that ended. Instants: Unix seconds. skipped: why it was left out, empty if it was not.
 
-    file: the result in its folder, empty if it has none.
+    file: the result in its folder, empty if it has none. machine: that the generator ran on, with its versions.
     """
 
     step: CampaignStep
@@ -38,6 +38,7 @@ class StepEnd(_Read):
     command: tuple[str, ...] = ()
     file: str = ""
     skipped: str = ""
+    machine: str = ""
 
 
 class DoctorCheck(_Read):
@@ -207,6 +208,13 @@ class ProofThreshold(_Read):
     why: str
 
 
+class ProofSettings(_Read):
+    """The settings of a run that concern its permission."""
+
+    approval_id: str = ""
+    allowed_hours: tuple[str, ...] = ()
+
+
 class ProofResult(_Read):
     """What a run's summary.json says of it."""
 
@@ -217,6 +225,7 @@ class ProofResult(_Read):
     rates: dict[str, ProofDrops]
     thresholds: tuple[ProofThreshold, ...]
     invalid_reasons: tuple[str, ...]
+    settings: ProofSettings
     started_at: float | None
     ended_at: float | None
 

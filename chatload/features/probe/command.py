@@ -75,8 +75,9 @@ def probe(
     - whether SendMessage, StartTyping and a failed request reset the clock;
     - what a dropped chat answers (0/true or 2), and for how long it stays known.
 
-    Takes one to four timeouts, and first prints how many chats it will open. The ceilings of chatload.toml lower this. Their messages say "chatload probe".
-    Ctrl-C disconnects them. docs/probe.md describes the method and its limits.
+    Takes one to four timeouts, and first prints how many chats it will open. The ceilings of chatload.toml lower
+    this number. Their messages say "chatload probe". Ctrl-C disconnects them. docs/probe.md describes the method and
+    its limits.
 
     Exit codes: 0 measured, 4 no timeout within the time allowed, 2 wrong usage or no service there,
     130 interrupted.
