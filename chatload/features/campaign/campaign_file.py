@@ -1,5 +1,6 @@
 """The campaign file: the demand, the host, and the time that there is for the answer."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +96,11 @@ class CampaignFile(FromFile):
         return make_plan(self.demand(interval_s), endless).peak.chats
 
 
+def _as_keys(text: str) -> str:
+    """Return a message with the keys of the file in place of the options of `chatload plan`."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text)
+
+
 def load_campaign(path: str | Path) -> CampaignFile:
     """Read a campaign file. Raises FileError (file, key, what is expected)."""
     file = load_toml(path, CampaignFile)
@@ -103,5 +109,5 @@ def load_campaign(path: str | Path) -> CampaignFile:
     try:
         file.peak_chats(1.0)
     except UsageError as error:
-        raise FileError(path, "", f"the demand is wrong: {error}") from None
+        raise FileError(path, "", f"the demand is wrong: {_as_keys(str(error))}") from None
     return file
