@@ -1,5 +1,6 @@
 """A child process that is ended politely: an interrupt of this process is passed on to it once."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -21,23 +22,28 @@ def run_child(command: Sequence[str], output: Path | None = None) -> ChildEnd:
     SIGINT and SIGTERM are passed on once, as SIGTERM: Python raises SIGINT in the active greenlet, which may be writing
     the run file. output: file that gets its standard output, which is dropped by default.
     """
-    with open(output or "/dev/null", "wb") as stdout:
-        # Not in the terminal's process group: Ctrl-C would reach it twice, and the second one ends it at once.
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True)
-        asked: list[int] = []
+    asked: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
 
-        def hand_on(number: int, frame: FrameType | None) -> None:
-            if not asked:
-                asked.append(number)
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        if not asked:
+            asked.append(number)
+            if child is not None:
                 child.terminate()
 
-        before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+    # Before the child starts: a signal in between would leave it running without us.
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with open(output or os.devnull, "wb") as stdout:
+            # Not in the terminal's process group: Ctrl-C would reach it twice, and the second one ends it at once.
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True)
+        if asked:
+            child.terminate()
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if child is not None and child.poll() is None:
+            child.kill()
+            child.wait()
     return ChildEnd(code, asked[0] if asked else 0)

@@ -76,23 +76,23 @@ def test_a_missed_target_is_never_gone_past():
 
 
 def budget(**changes):
-    values = {"chats": ChatShape(480.0, 0.01), "time_s": 10_800.0, "timeout_s": 45.0, "interval_s": 3.0,
+    values = {"chats": ChatShape(480.0, 0.01, 45.0), "time_s": 10_800.0, "timeout_s": 45.0, "interval_s": 3.0,
               "per_chat": (0.36, 0.05), "ceiling": 1000, "peak_chats": 606}  # fmt: skip
     return CampaignBudget(**{**values, **changes})
 
 
 def test_a_proof_shows_the_target_with_one_drop():
     # 8-minute chats: 1 % is 0.0754 drops per chat-hour. 300 chats for 12.6 min are 63 chat-hours.
-    chats = ChatShape(480.0, 0.01)
+    chats = ChatShape(480.0, 0.01, 45.0)
     assert chats.drops_per_hour == pytest.approx(0.07538, rel=1e-3)
     hours = 300 * (proof_s(chats, 300) - chats.ramp_s) / 3600
     assert per_unit_upper(1, hours) < chats.drops_per_hour < per_unit_upper(2, hours)
 
 
 def test_a_sweep_uses_the_time_that_there_is_and_no_more():
-    chats = ChatShape(480.0, 0.01)
+    chats = ChatShape(480.0, 0.01, 45.0)
     designs = [choose_sweep(chats, 300, minutes * 60) for minutes in range(10, 180)]
-    assert designs[0] is None and designs[-1].fractions == (0.5, 0.6, 0.7, 0.8, 0.9)
+    assert designs[0] is None and designs[-1].fractions == (0.5, 0.6, 0.7, 0.8)
     # Three times 299 chats for each interval, as chatload tune.
     assert designs[-1].sessions == pytest.approx(3 * 299, rel=0.01)
     found = [(minutes, design) for minutes, design in zip(range(10, 180), designs, strict=True) if design]

@@ -26,8 +26,8 @@ RAMP_S: Final = 60.0
 SWEEP_LOAD = 0.8
 #: The share of the time that the capacity search may take, at least.
 _SEARCH_SHARE = 0.4
-#: Drops that a proof tolerates, and its least length in chat lengths.
-_DROPS, _LEAST_PROOF = 1, 1.0
+#: Drops that a proof tolerates, its least length in chat lengths, and the refreshes that its thresholds on them need.
+_DROPS, _LEAST_PROOF, _REFRESHES = 1, 1.0, 200
 #: What a server is assumed to hold before it is known, for the time of later steps: the vendor's own sizing.
 ASSUMED_SESSIONS = 500
 #: A campaign searches up to this many times the planned peak: a server that holds more is enough by itself.
@@ -36,11 +36,12 @@ _SMALLEST_SEARCH = 20
 #: How long a step of the search is held (seconds), unless the timeout is very short.
 _HOLD_S = 10.0
 #: The designs of a sweep, the most informative first: refresh intervals as parts of the timeout, and how many times the
-#: number of sessions that shows the target without a drop.
+#: number of sessions that shows the target without a drop. None is near the timeout: a refresh that fails must be
+#: repeated in time.
 _DESIGNS: Final[Sequence[tuple[tuple[float, ...], float]]] = (
-    ((0.5, 0.6, 0.7, 0.8, 0.9), 3.0),
-    ((0.5, 0.6, 0.7, 0.8, 0.9), 1.6),
-    ((0.5, 0.7, 0.9), 1.6),
+    ((0.5, 0.6, 0.7, 0.8), 3.0),
+    ((0.5, 0.6, 0.7, 0.8), 1.6),
+    ((0.5, 0.65, 0.8), 1.6),
     ((0.5, 0.7), 1.6),
     ((0.5, 0.7), 1.0),
 )
@@ -48,10 +49,15 @@ _DESIGNS: Final[Sequence[tuple[tuple[float, ...], float]]] = (
 
 @dataclass(frozen=True)
 class ChatShape:
-    """The chats of a campaign. length_s: mean length. target: the share of them that may be dropped."""
+    """The chats of a campaign.
+
+    length_s: mean length. target: the share of them that may be dropped. timeout_s: their refreshes are less than this
+    apart (seconds).
+    """
 
     length_s: float
     target: float
+    timeout_s: float
 
     @property
     def drops_per_hour(self) -> float:
@@ -76,7 +82,8 @@ class SweepDesign:
 def proof_s(chats: ChatShape, users: int) -> float:
     """Return how long `users` chats have to be open so that they show the target with one drop (seconds)."""
     hours = per_unit_upper(_DROPS, 1.0) / chats.drops_per_hour
-    return math.ceil(max(_SLACK * 3600 * hours / users, _LEAST_PROOF * chats.length_s) + chats.ramp_s)
+    refreshes_s = _REFRESHES * chats.timeout_s / users
+    return math.ceil(max(_SLACK * 3600 * hours / users, _LEAST_PROOF * chats.length_s, refreshes_s) + chats.ramp_s)
 
 
 def choose_sweep(chats: ChatShape, users: int, time_s: float) -> SweepDesign | None:

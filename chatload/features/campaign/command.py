@@ -11,7 +11,7 @@ import click
 from chatload.children import run_child
 from chatload.errors import NothingTestedError, UsageError
 from chatload.features.campaign.campaign_file import CampaignFile, load_campaign
-from chatload.features.campaign.course import CampaignCourse
+from chatload.features.campaign.course import CampaignCourse, CampaignInterruptedError
 from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.results import COPY_FILE
 from chatload.features.campaign.view import announcement, result_sentence
@@ -64,8 +64,11 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
     else:
         _check_unchanged(settings, folder, file)
         click.echo(f"resuming the campaign in {folder}")
-    with _alone(folder):
-        result = CampaignCourse(findings, click.echo, run_child).run()
+    try:
+        with _alone(folder):
+            result = CampaignCourse(findings, click.echo, run_child).run()
+    except KeyboardInterrupt:  # between two steps
+        raise CampaignInterruptedError("interrupted", "the same command resumes the campaign") from None
     click.echo(f"\n{result_sentence(result)}")
     # A package above this one, so it is started as a command.
     run_child((sys.executable, "-m", "chatload", "signoff", str(folder)))

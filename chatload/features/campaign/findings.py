@@ -99,7 +99,7 @@ class Findings:
 
     @property
     def chats(self) -> ChatShape:
-        return ChatShape(self.file.handling_time, self.file.target_drop_rate)
+        return self.frame.chats
 
     @property
     def frame(self) -> LoadFrame:
