@@ -41,6 +41,10 @@ def staged(tmp_path):
             ("chats_per_hour = 4000", "growth = 0.1"),
             "the demand is wrong: the number of chats is missing; give chats_per_hour,",
         ),
+        (
+            ('time_available = "30m"', 'time_available = "30m"\nscript = "gone.toml"'),
+            "script: there is no file gone.toml",
+        ),
         (('time_available = "30m"', ""), "time_available: expected, but missing"),
     ],
 )
@@ -227,7 +231,7 @@ def test_a_step_that_does_not_fit_into_the_allowed_hours_is_not_begun(tmp_path):
     hours = AllowedHours.parse(["Mon-Sun 00:00-14:00"], "UTC", "chatload.toml")
     staged = StagedCampaign(tmp_path / "peak", rules=TargetRules(hours=(hours,)))
     assert staged.now % 86400 == 13 * 3600 + 46 * 60 + 40
-    with pytest.raises(UsageError, match=r"^tune takes up to 13 min .*, and the allowed hours end in 10 min 20 s"):
+    with pytest.raises(UsageError, match=r"^tune takes up to 20 min .*, and the allowed hours end in 10 min 20 s"):
         staged.run()
     staged.now += 20 * 60
     with pytest.raises(UsageError, match="is outside the allowed hours of"):
@@ -256,7 +260,7 @@ def test_it_says_its_duration_and_its_load_and_asks(written, capsys, tmp_path):
     assert campaign(written) == 2
     told = capsys.readouterr()
     answer = " ".join(told.out.split())
-    assert "campaign on http://127.0.0.1:9: about 23 min 48 s, 30 min 0 s at most; up to 154 chats open" in answer
+    assert "campaign on http://127.0.0.1:9: about 21 min 16 s, 30 min 0 s at most; up to 154 chats open" in answer
     assert "What would shorten it" in told.out and "there is no terminal; add --yes" in told.err
     assert not (tmp_path / "peak").exists()
 

@@ -106,6 +106,10 @@ def load_campaign(path: str | Path) -> CampaignFile:
     file = load_toml(path, CampaignFile)
     if file.target_drop_rate >= 1:
         raise FileError(path, "target_drop_rate", 'expected a share below 1, such as "1%"')
+    for key in ("script", "ca_file", "client_cert"):
+        name = getattr(file, key)
+        if name and not Path(name).is_file():
+            raise FileError(path, key, f"there is no file {name}")
     try:
         file.peak_chats(1.0)
     except UsageError as error:
