@@ -72,6 +72,11 @@ def main() -> None:
       chatload simulator                             a chat service for tests
       locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 
+    One command for a demand, from the first check to the page that is signed:
+
+    \b
+      chatload campaign FILE.toml                    servers needed, and the proof
+
     The commands below take that folder as RUN:
 
     \b
