@@ -15,6 +15,7 @@ from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, p
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
+    "campaign": "chatload.features.campaign.command:campaign",
     "combine": "chatload.features.combine.command:combine",
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
@@ -24,6 +25,7 @@ _LAZY = {
     "history": "chatload.features.history.command:history",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
+    "signoff": "chatload.features.signoff.command:signoff",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
     "locustfile": "chatload.features.workloads:locustfile",
@@ -74,6 +76,11 @@ def main() -> None:
       chatload doctor --host URL --users N           checks before a run
       chatload simulator                             a chat service for tests
       chatload run chat --host URL --headless --run-dir reports/mine
+
+    One command for a demand, from the first check to the page that is signed:
+
+    \b
+      chatload campaign FILE.toml                    servers needed, and the proof
 
     The commands below take that folder as RUN:
 

@@ -9,23 +9,29 @@ followed.
 The rules: two files are read, the site's (SITE_FILE), and the project's (the one that CHATLOAD_CONFIG names, otherwise
 ./chatload.toml). A key of the project's file overrides the same key of the site's, and the command line overrides both.
 The keys of a file with `locked = true` can only be made stricter.
+
+The hours: outside the allowed hours of these files no load starts, and a run that is going on ends. If a file demands
+an approval, no load starts without its id.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field
 
 from chatload import units
 from chatload.errors import UsageError
+from chatload.hours import EXPECTED, AllowedHours, parse_window
 from chatload.protocol.toml_file import FromFile, load_toml, with_unit
 
 SITE_FILE: Final = Path("/etc/chatload.toml")
@@ -76,13 +82,18 @@ class TargetRules:
     """What the config files allow together.
 
     allowed_targets: hosts whose owners agreed: names, *.domain, addresses, networks. max_sessions: sessions open at
-    once. max_requests_per_s: requests per second of all processes together. None: no ceiling. locks: each key that a
-    locked file sets, and the path of that file.
+    once. max_requests_per_s: requests per second of all processes together. None: no ceiling. hours: when load is
+    allowed; all of them must be open. approval_id: the approval of the load, such as the number of a change.
+    approval_required: the file that demands one, empty if none does. locks: each key that a locked file sets, and the
+    path of that file.
     """
 
     allowed_targets: tuple[str, ...] = ()
     max_sessions: int | None = None
     max_requests_per_s: float | None = None
+    hours: tuple[AllowedHours, ...] = ()
+    approval_id: str = ""
+    approval_required: str = ""
     locks: Mapping[str, str] = field(default_factory=dict)
 
     def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> TargetRules:
@@ -96,6 +107,29 @@ class TargetRules:
         sessions = self.max_sessions if max_sessions is None else int(max_sessions)
         rate = self.max_requests_per_s if max_requests_per_s is None else max_requests_per_s
         return replace(self, max_sessions=sessions, max_requests_per_s=rate)
+
+    def closed(self, at: float) -> str:
+        """Return why load is not allowed at an instant (Unix seconds), empty if it is."""
+        for hours in self.hours:
+            if not hours.are_open(at):
+                opens = hours.changes_at(at)
+                until = "" if opens is None else f", next from {hours.clock(opens)}"
+                return f"{hours.clock(at)} is outside the allowed hours of {hours.source}: {hours}{until}"
+        return ""
+
+    def closes_at(self, at: float) -> float | None:
+        """Return when the allowed hours that are open at an instant end (Unix seconds); None if they do not."""
+        return min((end for hours in self.hours if (end := hours.changes_at(at)) is not None), default=None)
+
+    def require_now(self, at: float) -> None:
+        """Raise UsageError if no load may start at an instant (Unix seconds)."""
+        if self.approval_required and not self.approval_id:
+            raise UsageError(
+                f"{self.approval_required} demands an approval, and none is given",
+                f'add approval_id = "..." to {PROJECT_FILE}',
+            )
+        if why := self.closed(at):
+            raise UsageError(why, "start it then, or ask the owner of that file")
 
     def origin(self, key: str) -> str:
         """Return where a ceiling can be changed, as a hint for the user."""
@@ -122,8 +156,17 @@ def _merged(rules: TargetRules, file: RulesFile, source: str) -> TargetRules:
     """Return the rules with the keys of another file, which override earlier ones except where these are locked."""
     locks = dict(rules.locks)
     changed: dict[str, Any] = {}
-    for key in file.model_fields_set - {"locked"}:
+    for key in file.model_fields_set - {"locked", "time_zone"}:
         value = getattr(file, key)
+        if key == "allowed_hours":
+            # Hours of a locked file hold beside those of another one.
+            hours = AllowedHours.parse(value, file.time_zone, source)
+            changed["hours"] = (*rules.hours, hours) if key in locks else (hours,)
+            if file.locked:
+                locks.setdefault(key, source)
+            continue
+        if key == "approval_required":
+            value = source if value else ""
         if key not in locks:
             changed[key] = value
         elif key in _CEILINGS:
@@ -151,12 +194,37 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _windows(value: Any) -> tuple[str, ...]:
+    """Return the checked texts of allowed hours."""
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{EXPECTED}, in a list")
+    for text in value:
+        parse_window(text)
+    return tuple(value)
+
+
+def _zone(value: Any) -> str:
+    """Return the checked name of a time zone."""
+    try:
+        ZoneInfo(str(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f'expected a time zone such as "Europe/Berlin" or "UTC", not {value!r}') from None
+    return str(value)
+
+
 class RulesFile(FromFile):
-    """The keys of a chatload.toml (see TargetRules). locked: its keys can only be made stricter."""
+    """The keys of a chatload.toml (see TargetRules). locked: its keys can only be made stricter.
+
+    allowed_hours: windows such as "Mon-Fri 08:00-18:00", in time_zone.
+    """
 
     allowed_targets: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     max_sessions: Annotated[int, with_unit(units.COUNT), Field(gt=0)] | None = None
     max_requests_per_s: Annotated[float, with_unit(units.RATE_PER_S), Field(gt=0, allow_inf_nan=False)] | None = None
+    allowed_hours: Annotated[tuple[str, ...], BeforeValidator(_windows)] = ()
+    time_zone: Annotated[str, BeforeValidator(_zone)] = "UTC"
+    approval_id: str = ""
+    approval_required: bool = False
     locked: bool = False
 
 
@@ -184,12 +252,15 @@ def require_agreed(
     rules: TargetRules | None = None,
     resolve: Callable[[str], Iterable[str]] = resolve,
     proxied: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> Admits:
     """Refuse a host (a URL or a name) that is neither loopback nor private, unless its owner agrees.
 
+    Refuse every host outside the allowed hours, and without an approval that is demanded. clock: Unix seconds.
+
     A name is private if all its addresses are. A name that does not resolve is not refused here: nothing can be
     connected to. Returns a function that must be asked about each address before a connection to it is opened. Raises
-    UsageError if the host is refused, FileError if a config file is wrong.
+    UsageError if load is refused, FileError if a config file is wrong.
 
     agreed: hosts from --target-owner-agrees. rules: those of the config files by default. A locked list of
     allowed_targets holds even if the owner agrees. proxied: a proxy will resolve the name, so only an address can be
@@ -197,6 +268,7 @@ def require_agreed(
     """
     name = host_name(host)
     rules = read_rules() if rules is None else rules
+    rules.require_now(clock())
     if matches(name, rules.allowed_targets):
         return anywhere
 

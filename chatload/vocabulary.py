@@ -139,6 +139,7 @@ class IncidentKind(StrEnum):
 
     ABORTED = "aborted"  # ended by --abort-on
     CEILING = "ceiling"  # stopped at a ceiling on the load
+    HOURS = "hours"  # stopped at the end of the allowed hours
     INTERRUPTED = "interrupted"  # by a signal
     STOPPED = "stopped"  # by a user in the web UI
     ENDED_AT_ONCE = "ended_at_once"  # by a second signal: the goodbyes were cut off too
@@ -163,12 +164,13 @@ class EndedBy(StrEnum):
     STOPPED = "stopped"  # by a user in the web UI
     ABORTED = "aborted"  # by --abort-on
     CEILING = "ceiling"  # at a ceiling on the load
+    HOURS = "hours"  # at the end of the allowed hours
     UNFINISHED = "unfinished"  # it is still going on, or its process was killed
 
 
 #: Incidents that end a run.
 ENDING_INCIDENTS: Final = frozenset(
-    {IncidentKind.ABORTED, IncidentKind.CEILING, IncidentKind.INTERRUPTED, IncidentKind.STOPPED}
+    {IncidentKind.ABORTED, IncidentKind.CEILING, IncidentKind.HOURS, IncidentKind.INTERRUPTED, IncidentKind.STOPPED}
 )
 
 

@@ -22,7 +22,14 @@ vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalit
 #: The longest files, the longest first. Those of the folders that compute, then those that start processes and wait.
 LONGEST = (
     *("test_forecast_fit", "test_large_report", "test_truth", "test_export", "test_report_figures", "test_soak"),
-    *("test_bad_runs", "test_stopping", "test_results_real", "test_truth_real", "test_thresholds_real"),
+    *(
+        "test_bad_runs",
+        "test_campaign_real",
+        "test_stopping",
+        "test_results_real",
+        "test_truth_real",
+        "test_thresholds_real",
+    ),
     *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
     *("test_live_tab", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
 )

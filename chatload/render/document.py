@@ -195,12 +195,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks below a heading. anchor: its id on the page. minor: folded in Markdown, where it would be long."""
+    """Blocks below a heading.
+
+    anchor: its id on the page. minor: folded in Markdown, where it would be long. new_sheet: begins a sheet of paper.
+    """
 
     heading: str
     blocks: Sequence[Block]
     anchor: str = ""
     minor: bool = False
+    new_sheet: bool = False
 
 
 Block = Sentence | Callout | Bullets | Verbatim | Terms | Table | Chart | Fold | Section

@@ -506,6 +506,8 @@ class RunSettings:
         "86400, a day.",
         "86400", metavar="DURATION", zero=True,
     )  # fmt: skip
+    approval_id: str = _fact("")
+    allowed_hours: tuple[str, ...] = _fact((), WORDS)
     chatload_version: str = _fact("")
     locust_version: str = _fact("")
     python_version: str = _fact("")

@@ -185,6 +185,7 @@ class RunCoordinator:
         options = self._environment.parsed_options
         self._reset(figures)
         self._timeout_s = plan.settings.timeout_s
+        plan.rules.require_now(time.time())  # the plan may have been made for an earlier start
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         run_dir = run_dir_of(options)
         self._recorder = Recorder(run_dir, self.load.settings(run_settings(self._environment, plan)), clock)
@@ -258,7 +259,8 @@ class RunCoordinator:
             return
         kind, why = reason
         if kind:
-            what = "the run is stopped" if kind == IncidentKind.CEILING else "the run is ended early"
+            stopped = kind in (IncidentKind.CEILING, IncidentKind.HOURS)
+            what = "the run is stopped" if stopped else "the run is ended early"
             log.warning("chatload: %s: %s", what, why)
             self.note(kind, why)
         self.request_stop()

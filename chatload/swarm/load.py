@@ -61,7 +61,9 @@ class LoadController:
     controller of its own, derived from this one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """clock: Unix seconds, for the allowed hours."""
+        self._clock = clock
         self._plan: RunPlan | None = None
         self._ceilings: CeilingMonitor | None = None
         self._abort: AbortMonitor | None = None
@@ -101,6 +103,8 @@ class LoadController:
             return None
         if self._ceilings is not None and (why := self._ceilings.exceeded(books(), now)):
             return IncidentKind.CEILING, why
+        if why := plan.rules.closed(self._clock()):
+            return IncidentKind.HOURS, why
         if self._abort is not None:
             facts = GateFacts(books(), plan.settings.timeout_s)
             if why := self._abort.why_lost(facts, now - self._began_at):

@@ -143,6 +143,8 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         host=endpoint.url,
         max_sessions=rules.max_sessions,
         max_requests_per_s=rules.max_requests_per_s,
+        approval_id=rules.approval_id,
+        allowed_hours=tuple(map(str, rules.hours)),
         **gate.settings(),
     )
     return RunPlan(

@@ -328,6 +328,7 @@ class Run:
         plan = coordinator.plan_for(options, host)
         coordinator.load.check(plan)
         check_users(self.environment.user_classes, plan.workload is not None)
+        plan.rules.require_now(time.time())
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(run_dir_of(options))
         refuse_beyond_limits(options)

@@ -41,7 +41,8 @@ def _fault_kinds() -> str:
     )
     return (
         "# Kinds of faults\n\nA fault file of the simulator (`chatload simulator --faults FILE`) has tables "
-        "`[[fault]]`, each with one of these kinds. [The simulator](../simulator.md#faults) explains the other fields.\n\n"
+        "`[[fault]]`, each with one of these kinds. [The simulator](../simulator.md#faults) explains the other "
+        "fields.\n\n"
         f"| kind | what happens | the chat server receives the request |\n|---|---|---|\n{rows}\n"
     )
 
@@ -49,14 +50,16 @@ def _fault_kinds() -> str:
 def _file_texts() -> Iterator[str]:
     yield (
         "A run leaves one folder with `run.sqlite`, `summary.json`, `summary.md`, `junit.xml` and `report.html`. "
-        "These are the schemas of the JSON files. Keys may be added within a schema version, never renamed or removed.\n"
+        "These are the schemas of the JSON files. Keys may be added within a schema version, never renamed or "
+        "removed.\n"
     )
     for path in sorted((ROOT / "chatload" / "features").glob("*/*.schema.json")):
         schema = json.loads(path.read_text())
         yield f"## {schema['title']}\n\n{schema.get('description', '')}\n"
         yield "| key | type | meaning |\n|---|---|---|"
         for key, value in schema["properties"].items():
-            yield f"| `{key}` | {_type_of(value, schema)} | {value.get('description', '').replace('|', chr(92) + '|')} |"
+            meaning = value.get("description", "").replace("|", r"\|")
+            yield f"| `{key}` | {_type_of(value, schema)} | {meaning} |"
         yield ""
 
 

@@ -55,6 +55,10 @@ def test_a_public_host_needs_a_word_and_a_locked_file_may_forbid_it(tmp_path, mo
     monkeypatch.setitem(ENV, "CHATLOAD_CONFIG", str(config))
     locked = locust(f"http://{PUBLIC}:9", tmp_path / "run", "-t", "5s", "--target-owner-agrees", PUBLIC)
     assert locked.returncode == 2 and f"{config} does not allow it" in locked.stderr
+    other_day = time.strftime("%a", time.gmtime(time.time() + 2 * 86400))
+    config.write_text(f'allowed_hours = ["{other_day} 08:00-18:00"]\n')
+    closed = locust(f"http://127.0.0.1:{free_port()}", tmp_path / "run", "-t", "5s")
+    assert closed.returncode == 2 and f"is outside the allowed hours of {config}" in said(closed)[0]
     assert not (tmp_path / "run").exists()
 
 

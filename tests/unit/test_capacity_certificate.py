@@ -95,3 +95,4 @@ def test_the_sentence_before_a_search_says_how_long_it_takes() -> None:
     assert "--run-time" not in forecast(RULES)
     assert "--run-time 2 min is probably too short" in forecast(replace(RULES, run_time_s=120.0))
     assert "Within --run-time 20 min it becomes about 10 % or 12 % wide." in forecast(replace(RULES, run_time_s=1200.0))
+    assert "Shorter: a wider --resolution" in forecast(RULES)

@@ -133,6 +133,7 @@ def test_a_run_without_an_accepted_session_tested_nothing():
     [
         ({"by": "interrupted", "after_s": 3.02, "planned_s": 30}, "interrupted after 3 of 30 s"),
         ({"by": "interrupted", "after_s": 3.02, "planned_s": None}, "interrupted after 3.0 s"),
+        ({"by": "hours", "after_s": 3.02, "planned_s": 30}, "stopped at the end of the allowed hours after 3 of 30 s"),
         ({"by": "interrupted", "after_s": 252.0, "planned_s": 3600.0}, "interrupted after 4 min 12 s of 1 h 0 min"),
         ({"by": "stopped", "after_s": 3.02, "planned_s": 30}, "stopped in the web UI after 3 of 30 s"),
         ({"by": "plan", "after_s": 30.1, "planned_s": 30}, ""),

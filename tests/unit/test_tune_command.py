@@ -117,3 +117,16 @@ def test_the_command_line_of_the_sweep():
     assert LOCUSTFILE.is_file()
     assert made[made.index("--sweep") + 1] == "0.5,0.9" and made[made.index("--run-dir") + 1] == "x y"
     assert made[-2:] == ["--processes", "2"]
+
+
+def test_a_sweep_says_its_length_and_what_would_shorten_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("chatload.features.tune.command.hold", lambda options, more: None)
+    run = ["--host", "http://127.0.0.1:9", "-u", "200", "--chat-length", "8m", "--run-dir", str(tmp_path / "run")]
+    assert _code(["tune", *run]) == 2
+    told = capsys.readouterr().err
+    assert (
+        "sweep: 7 intervals x 897 sessions, 200 customers at once: about 4 h 50 min. Shorter: more customers (-u), "
+        in told
+    )
+    assert _code(["tune", *run, "-t", "30m"]) == 2
+    assert "about 4 h 50 min, 30m at most (-t)" in capsys.readouterr().err

@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import chi2
 
 from chatload.chat.record import SessionRecord
+from chatload.chat.script import Distribution
 from chatload.errors import UsageError
-from chatload.features.tune.compute import Tally, agree, blamed, sessions_an_arm, tally, tune
+from chatload.features.tune.compute import Tally, agree, blamed, sessions_an_arm, sweep_s, tally, tune
 from chatload.stats.rates import sessions_needed, upper
 
 T = 10.0
@@ -219,3 +220,19 @@ def test_of_six_intervals_that_all_miss_the_target_one_is_recommended_at_most_on
 def test_an_arm_gets_room_for_a_few_drops(target, expected):
     assert sessions_an_arm(target) == expected
     assert upper(3, sessions_an_arm(target)) < target
+
+
+@pytest.mark.parametrize(
+    ("chats", "users", "length", "takes_s"),
+    [
+        (5, 1, Distribution("fixed", 10.0), 50.0),
+        (6, 2, Distribution("fixed", 10.0), 30.0),
+        # The longer of two exponential chats: 1 + 1/2 means.
+        (2, 2, Distribution("exponential", 10.0), 15.0),
+        (2, 100, Distribution("exponential", 10.0), 15.0),
+        # docs/tune.md: 7 intervals of 299 chats of 4 s, 300 customers. It took 49 s.
+        (7 * 299, 300, Distribution("exponential", 4.0), 49.0),
+    ],
+)
+def test_how_long_a_sweep_takes(chats, users, length, takes_s):
+    assert sweep_s(chats, users, length) == pytest.approx(takes_s, rel=0.01)

@@ -22,8 +22,8 @@ from chatload.vocabulary import Outcome, Verdict
 from tests.virtual.schedules import Schedule, draw
 
 CHATS = 340
-#: docs/truth.md: another cause is taken for the timeout within this part of the timeout. It is not the constant of `verdict`,
-#: so that a change of that constant is seen here.
+#: docs/truth.md: another cause is taken for the timeout within this part of the timeout. It is not the constant of
+#: `verdict`, so that a change of that constant is seen here.
 NEAR = 0.1
 #: What may end a chat beside its timeout and its client.
 _OTHER_CAUSES = frozenset({"agent", "idle", "early", "restarted", "unrecoverable"})
@@ -59,7 +59,7 @@ def contradictions(
 def _assumption(
     schedule: Schedule, item: Contradiction, record: SessionRecord, row: Mapping[str, Any], log: ContactLog
 ) -> str:
-    """Return the assumption of docs/truth.md that the server broke, so that the verdict is wrong; "" if it broke none."""
+    """Return the assumption of docs/truth.md that the server broke and that makes the verdict wrong; "" if none."""
     if item.verdict == Verdict.DROPPED_LATE and item.ledger in _OTHER_CAUSES:
         if _ended_near_deadline(row, log, schedule.timeout_s):
             return "ended near the deadline"

@@ -47,7 +47,8 @@ def forecast(rules: StepRules) -> str:
     sentence = (
         f"The search takes up to about {steady} on a steady server and {restless} on a restless one, whose capacity "
         f"varies by {100 * STEADY:g} % or {100 * RESTLESS:g} % from step to step, until the interval is "
-        f"{100 * rules.resolution:g} % wide."
+        f"{100 * rules.resolution:g} % wide. Shorter: a wider --resolution, a shorter --step-hold or --confirm-hold, a "
+        "lower --max-sessions, or a limit (-t)."
     )
     if rules.run_time_s is None:
         return sentence

@@ -8,12 +8,12 @@ import click
 from chatload import exit_codes
 from chatload.click_types import COUNT, DURATION, DURATION_OR_0, INTEGER
 from chatload.errors import UsageError
-from chatload.features.probe.evidence import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, make_settings
+from chatload.features.probe.evidence import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, chats_within, make_settings
 from chatload.features.probe.measurement import measurement, probe_document
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.render.output import deliver
-from chatload.target import require_agreed
+from chatload.target import read_rules, require_agreed
 
 
 @click.command(short_help="Measure the flex-disconnect-timeout of a server.")
@@ -76,8 +76,9 @@ def probe(
     - whether SendMessage, StartTyping and a failed request reset the clock;
     - what a dropped chat answers (0/true or 2), and for how long it stays known.
 
-    Takes one to four timeouts, and first prints how many chats it will open. Their messages say "chatload probe".
-    Ctrl-C disconnects them. docs/probe.md describes the method and its limits.
+    Takes one to four timeouts, and first prints how many chats it will open. The ceilings of chatload.toml lower
+    this number. Their messages say "chatload probe". Ctrl-C disconnects them. docs/probe.md describes the method and
+    its limits.
 
     Exit codes: 0 measured, 4 no timeout within the time allowed, 2 wrong usage or no service there,
     130 interrupted.
@@ -90,6 +91,8 @@ def probe(
     from chatload.swarm.checks import check_service
     from chatload.transport import Endpoint, make_factory
 
+    rules = read_rules()
+    limits["chats"] = chats_within(limits["chats"], rules.max_sessions, rules.max_requests_per_s)
     settings = make_settings(**limits)
     for name, path in (("--ca-file", ca_file), ("--client-cert", client_cert)):
         if path and not Path(path).is_file():
@@ -97,7 +100,7 @@ def probe(
     spoken = load_dialect(dialect)
     encoder = Encoder(spoken, service)
     endpoint = Endpoint(host, ca_file=ca_file, client_cert=client_cert)
-    endpoint.admits = require_agreed(endpoint.host, agreed)
+    endpoint.admits = require_agreed(endpoint.host, agreed, rules)
     open_transport = make_factory("lean", endpoint)
     check_service(encoder, open_transport, settings.request_timeout_s, endpoint.url, service)
     click.echo(settings.announcement(), err=True)

@@ -14,6 +14,8 @@ _SHORTEST_S = 0.7
 #: The longest silence if no timeout is configured (seconds), and as a multiple of a configured one.
 LONGEST_S, _LONGEST_OF_CONFIGURED = 60.0, 1.5
 MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 20, 1000, 96
+#: A ceiling on requests per second allows this many seconds' worth of requests at once.
+_BURST_S = 5.0
 #: Time between the openings of two chats (seconds): Chat Server accepts rare peaks of 30 per second.
 APART_S = 1 / 30
 #: Operations that may reset the clock -> operation on the wire, its fields, the outcome that is expected.
@@ -89,6 +91,20 @@ class ProbeSettings:
             f"opening {self.first} chats, {self.chats} at most, silent for up to {self.longest_s:g} s each. "
             f"This takes one to four times the server's timeout, {self.time_allowed_s:g} s at most."
         )
+
+
+def chats_within(chats: int, max_sessions: int | None, max_requests_per_s: float | None) -> int:
+    """Return how many chats a probe may open under the ceilings of chatload.toml; raises UsageError if too few.
+
+    All chats may be asked at once, so their requests have to fit in the burst that a ceiling on the rate allows: five
+    seconds' worth of it, for two requests of each chat.
+    """
+    by_rate = chats if max_requests_per_s is None else int(_BURST_S * max_requests_per_s / 2)
+    most = min(chats, by_rate, chats if max_sessions is None else max_sessions)
+    if most < MIN_CHATS <= chats:
+        message = f"the ceilings of chatload.toml allow {most} chats, and a probe needs {MIN_CHATS}"
+        raise UsageError(message, "ask the owner of that file")
+    return most
 
 
 def make_settings(

@@ -141,10 +141,17 @@ def _nothing_tested(summary: Mapping[str, Any]) -> str:
     return f"{NOTHING_TESTED}: {started}{why}"
 
 
+_ENDED_EARLY = {
+    EndedBy.INTERRUPTED: "interrupted",
+    EndedBy.STOPPED: "stopped in the web UI",
+    EndedBy.HOURS: "stopped at the end of the allowed hours",
+}
+
+
 def ended_early(summary: Mapping[str, Any]) -> str:
     """Return who ended the run before its planned time, and when; empty for other ends."""
     end = summary["end"]
-    what = {EndedBy.INTERRUPTED: "interrupted", EndedBy.STOPPED: "stopped in the web UI"}.get(end["by"])
+    what = _ENDED_EARLY.get(end["by"])
     if what is None or end["after_s"] is None:
         return what or ""
     after, planned = end["after_s"], end["planned_s"]

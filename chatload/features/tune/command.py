@@ -7,15 +7,17 @@ from typing import Any
 import click
 
 from chatload import exit_codes
+from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
 from chatload.click_types import CONFIDENCE, COUNT, DURATION, RATE_PER_S
 from chatload.errors import UsageError
 from chatload.features.report.summary import invalid_reasons, refuse_untested, summarize
-from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, tally
+from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, sweep_s, tally
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.load import hold, model_of
 from chatload.features.tune.view import TuneReport, tune_document
 from chatload.render.output import deliver, write_json
+from chatload.render.words import duration, plural
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of
@@ -145,11 +147,26 @@ def _sweep(given: dict[str, Any], limit: float, confidence: float, incident_size
     options = {name: value for name, value in given.items() if name not in _OWN and value is not None}
     options = {"users": 100, "spawn_rate": 10, **options, "chats": sessions * len(arms), "run_dir": run_dir}
     options["sweep"] = ",".join(f"{arm:g}" for arm in arms)
-    click.echo(f"sweep: {len(arms)} intervals x {sessions} sessions, {options['users']} customers at once", err=True)
+    click.echo(_announcement(given, len(arms), sessions, options["users"]), err=True)
     hold(options, given["more"])
     if not (run_dir / RUN_FILE).exists():
         raise UsageError("the sweep made no run", "see locust's message above")
     return run_dir
+
+
+def _announcement(given: dict[str, Any], arms: int, sessions: int, users: int) -> str:
+    """Return what the sweep will do, how long it takes, and what would make it shorter."""
+    script = load_script(given["script"]) if given["script"] else CustomerScript()
+    length_s = option_of("chat_length").value(given["chat_length"])
+    if length_s is not None:
+        script = script.with_chat_length(length_s)
+    takes_s = sweep_s(arms * sessions, users, script.chat_length)
+    bound = f", {given['run_time']} at most (-t)" if given["run_time"] else ""
+    return (
+        f"sweep: {arms} intervals x {sessions} sessions, {plural(users, 'customer')} at once: about "
+        f"{duration(takes_s)}{bound}. Shorter: more customers (-u), fewer intervals (--sweep), a higher --target, "
+        "shorter chats (--chat-length), or a limit (-t)"
+    )
 
 
 def _write(report: TuneReport, run: Path, as_json: bool) -> None:

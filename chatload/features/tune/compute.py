@@ -28,6 +28,7 @@ from typing import Literal, NamedTuple
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.record import SessionRecord
+from chatload.chat.script import Distribution
 from chatload.chat.settings import fractions_in
 from chatload.errors import UsageError
 from chatload.run.books import Books, may_be_dropped
@@ -261,6 +262,17 @@ def sessions_an_arm(target: float, confidence: float = CONFIDENCE, incident_size
     if least is None:
         raise UsageError(f"no number of sessions shows a drop rate below {target:g}", "choose a higher --target")
     return _ROOM * least * incident_size
+
+
+def sweep_s(chats: int, users: int, length: Distribution) -> float:
+    """Return about how long a sweep takes until its last chat has ended (seconds).
+
+    `users` customers hold one chat after another until `chats` were begun. Then the chats that are open end one by one:
+    of u exponential lengths the longest is on average 1 + 1/2 + ... + 1/u means, of other lengths less.
+    """
+    users = min(users, chats)
+    longest = sum(1 / n for n in range(1, users + 1)) if length.shape == "exponential" else 1.0
+    return length.mean() * ((chats - users) / users + longest)
 
 
 def _incidents(counted: Tally) -> list[int]:

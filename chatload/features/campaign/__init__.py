@@ -1,0 +1,1 @@
+"""`chatload campaign`: from a demand to a proof, one command after another."""

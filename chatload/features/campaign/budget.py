@@ -1,0 +1,204 @@
+"""How long the steps of a campaign take, how much load they are, and what fits into the time. Pure.
+
+The time of the sweep and of the proof follows from the chat-hours that show the target. Without a drop, a rate is below
+a limit with 95 % confidence after 3.0 / limit chat-hours, and with one drop after 4.74 / limit (Garwood's exact bounds,
+`chatload.stats.rates`). The proof has time for one drop, so that a single event does not leave it undecided.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chatload.features.campaign.rules import CampaignStep
+from chatload.features.capacity.length import RESTLESS, STEADY, search_s
+from chatload.features.capacity.step import StepRules
+from chatload.features.probe.evidence import DEFAULT_CHATS, make_settings
+from chatload.stats.rates import per_unit_upper
+
+#: What is added to a computed time: starting processes, disconnecting chats (seconds), and a share of the time.
+_START_S, _SLACK = 15.0, 1.1
+#: doctor and plan take a few seconds each.
+SHORT_S: Final = 10.0
+#: New chats of a sweep and of a proof start spread over this time, or over one chat length if it is shorter (seconds).
+RAMP_S: Final = 60.0
+#: A sweep has this share of the load that the server holds: it shall not be near its limit.
+SWEEP_LOAD = 0.8
+#: The share of the time that the capacity search may take, at least.
+_SEARCH_SHARE = 0.4
+#: Drops that a proof tolerates, its least length in chat lengths, and the refreshes that its thresholds on them need.
+_DROPS, _LEAST_PROOF, _REFRESHES = 1, 1.0, 200
+#: What a server is assumed to hold before it is known, for the time of later steps: the vendor's own sizing.
+ASSUMED_SESSIONS = 500
+#: A campaign searches up to this many times the planned peak: a server that holds more is enough by itself.
+_SEARCH_TO = 2
+_SMALLEST_SEARCH = 20
+#: How long a step of the search is held (seconds), unless the timeout is very short.
+_HOLD_S = 10.0
+#: The designs of a sweep, the most informative first: refresh intervals as parts of the timeout, and how many times the
+#: number of sessions that shows the target without a drop. None is near the timeout: a refresh that fails must be
+#: repeated in time.
+_DESIGNS: Final[Sequence[tuple[tuple[float, ...], float]]] = (
+    ((0.5, 0.6, 0.7, 0.8), 3.0),
+    ((0.5, 0.6, 0.7, 0.8), 1.6),
+    ((0.5, 0.65, 0.8), 1.6),
+    ((0.5, 0.7), 1.6),
+    ((0.5, 0.7), 1.0),
+)
+
+
+@dataclass(frozen=True)
+class ChatShape:
+    """The chats of a campaign.
+
+    length_s: mean length. target: the share of them that may be dropped. timeout_s: their refreshes are less than this
+    apart (seconds).
+    """
+
+    length_s: float
+    target: float
+    timeout_s: float
+
+    @property
+    def drops_per_hour(self) -> float:
+        """The drops per chat-hour that are the target: a chat is open for length_s, and the rate is constant."""
+        return -math.log1p(-self.target) * 3600 / self.length_s
+
+    @property
+    def ramp_s(self) -> float:
+        """The time over which the chats of a run start."""
+        return min(RAMP_S, self.length_s)
+
+
+@dataclass(frozen=True)
+class SweepDesign:
+    """A sweep. fractions: refresh intervals as parts of the timeout. sessions: for each of them. time_s: its length."""
+
+    fractions: tuple[float, ...]
+    sessions: int
+    time_s: float
+
+
+def proof_s(chats: ChatShape, users: int) -> float:
+    """Return how long `users` chats have to be open so that they show the target with one drop (seconds)."""
+    hours = per_unit_upper(_DROPS, 1.0) / chats.drops_per_hour
+    refreshes_s = _REFRESHES * chats.timeout_s / users
+    return math.ceil(max(_SLACK * 3600 * hours / users, _LEAST_PROOF * chats.length_s, refreshes_s) + chats.ramp_s)
+
+
+def choose_sweep(chats: ChatShape, users: int, time_s: float) -> SweepDesign | None:
+    """Return the most informative sweep that `users` customers finish in `time_s` (seconds); None if none fits."""
+    least = per_unit_upper(0, 1.0) / -math.log1p(-chats.target)
+    for fractions, times in _DESIGNS:
+        sessions = math.ceil(times * least)
+        length_s = math.ceil(_SLACK * sessions * len(fractions) * chats.length_s / users + chats.ramp_s)
+        if length_s + _START_S <= time_s:
+            return SweepDesign(fractions, sessions, length_s)
+    return None
+
+
+def search_rules(timeout_s: float, interval_s: float, ceiling: int) -> StepRules:
+    """Return the rules of the campaign's capacity search."""
+    return StepRules(
+        start=max(1, min(10, ceiling // 8)),
+        ceiling=ceiling,
+        interval_s=interval_s,
+        timeout_s=timeout_s,
+        # With a short timeout less happens in a step that could be missed.
+        hold_s=max(min(_HOLD_S, 2 * timeout_s), 3 * interval_s),
+    )
+
+
+def search_ceiling(peak_chats: int, servers: int, *ceilings: int | None) -> int:
+    """Return up to how many sessions to search. ceilings: those of the campaign and of chatload.toml.
+
+    peak_chats: planned for. servers: behind the host.
+    """
+    useful = max(_SMALLEST_SEARCH, _SEARCH_TO * peak_chats * servers)
+    return min([useful, *(ceiling for ceiling in ceilings if ceiling is not None)])
+
+
+def proof_users(peak_chats: int, servers_needed: int, servers: int) -> int:
+    """Return how many chats the servers behind the host have to hold at the planned peak.
+
+    servers_needed: that carry it. servers: behind the host.
+    """
+    return math.ceil(peak_chats * min(servers, servers_needed) / servers_needed)
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step takes. usual_s, most_s: its time (seconds). chats: open at once, at most; requests_per_s: theirs."""
+
+    step: CampaignStep
+    usual_s: float
+    most_s: float
+    chats: int
+    requests_per_s: float
+
+
+@dataclass(frozen=True)
+class CampaignBudget:
+    """The time of a campaign, known before it starts.
+
+    per_chat: requests per second of one chat, at the interval of the capacity search and at those of the sweep.
+    ceiling: sessions that may be opened. peak_chats: planned for. assumed: sessions that the host is assumed to hold,
+    for the time of the sweep and of the proof.
+    """
+
+    chats: ChatShape
+    time_s: float
+    timeout_s: float
+    interval_s: float
+    per_chat: tuple[float, float]
+    ceiling: int
+    peak_chats: int
+    servers: int = 1
+
+    @property
+    def assumed(self) -> int:
+        return min(self.ceiling, self.peak_chats, ASSUMED_SESSIONS * self.servers)
+
+    @property
+    def probe_s(self) -> float:
+        """The most that a probe takes (seconds)."""
+        return make_settings(configured_s=self.timeout_s).time_allowed_s + _START_S
+
+    @property
+    def search_s(self) -> float:
+        """The time that the capacity search gets (seconds)."""
+        rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
+        rest = self.time_s - self.probe_s - 2 * SHORT_S
+        return min(search_s(rules, RESTLESS) + _START_S, max(_SEARCH_SHARE * rest, 0.0))
+
+    def proof_users(self, held: int) -> int:
+        """Return the load of the proof, if the host holds `held` sessions."""
+        needed = max(1, math.ceil(self.peak_chats * self.servers / held))
+        return proof_users(self.peak_chats, needed, self.servers)
+
+    def costs(self) -> list[StepCost]:
+        """Return what each step takes, if the host holds `assumed` sessions."""
+        rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
+        often, seldom = self.per_chat
+        swept, proven = max(1, int(SWEEP_LOAD * self.assumed)), self.proof_users(self.assumed)
+        proof = proof_s(self.chats, proven) + _START_S
+        usual = min(search_s(rules, STEADY) + _START_S, self.search_s)
+        fixed = 2 * SHORT_S + self.timeout_s + _START_S
+        sweep = choose_sweep(self.chats, swept, self.time_s - fixed - usual - proof)
+        tuning = 0.0 if sweep is None else sweep.time_s + _START_S
+        probed = min(DEFAULT_CHATS, self.ceiling)
+        return [
+            StepCost(CampaignStep.DOCTOR, SHORT_S, SHORT_S, 1, 2.0),
+            StepCost(CampaignStep.PROBE, self.timeout_s + _START_S, self.probe_s, probed, probed),
+            StepCost(CampaignStep.CAPACITY, usual, self.search_s, self.ceiling, self.ceiling * often),
+            StepCost(CampaignStep.TUNE, tuning, tuning, swept, swept * seldom),
+            StepCost(CampaignStep.PLAN, SHORT_S, SHORT_S, 0, 0.0),
+            StepCost(CampaignStep.PROOF, proof, proof, proven, proven * seldom),
+        ]
+
+    @property
+    def least_s(self) -> float:
+        """The least time in which the campaign can end with a proof, if the host holds `assumed` sessions (seconds)."""
+        rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
+        proof = proof_s(self.chats, self.proof_users(self.assumed)) + _START_S
+        return 2 * SHORT_S + self.timeout_s + _START_S + search_s(rules, 0.0) + proof

@@ -1,0 +1,117 @@
+"""The campaign file: the demand, the host, and the time that there is for the answer."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from chatload.errors import FileError, UsageError
+from chatload.features.plan.compute import make_plan
+from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Constraint, Demand, capacity_of
+from chatload.protocol.toml_file import FromFile, load_toml
+from chatload.run.settings import DURATION, SHARE, OptionKind
+
+#: A figure per server that no plan exceeds, for a plan of the demand alone.
+_ENDLESS = 1e9
+
+
+def _reader(kind: OptionKind) -> BeforeValidator:
+    """Return the validator of a value that is written as on the command line: a number, or a text such as "8m"."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError(f"expected {kind.expected}")
+        try:
+            return float(kind.parse(value if isinstance(value, str) else repr(value)))
+        except ValueError:
+            raise ValueError(f"expected {kind.expected}, not {value!r}") from None
+
+    return BeforeValidator(read)
+
+
+Duration = Annotated[float, _reader(DURATION)]
+Share = Annotated[float, _reader(SHARE)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Number = Annotated[int, Field(gt=0)]
+
+
+class CampaignFile(FromFile):
+    """The keys of a campaign file. Durations are seconds, or texts such as "8m"; shares are 0.01 or "1%".
+
+    host: URL of the service. time_available: for the whole campaign. servers: how many servers are behind `host`.
+    The demand is that of `chatload plan`: chats_per_hour, or chats_per_day with peak_hour_share; handling_time, growth,
+    rate_cv, percentile, spare, messages_per_chat. target_drop_rate: the share of chats that may be dropped.
+    flex_disconnect_timeout: what the server is said to have; it is measured in any case. max_sessions,
+    max_requests_per_s: ceilings, beside those of chatload.toml. signers: who signs the sign-off page.
+    """
+
+    host: Annotated[str, Field(min_length=1)]
+    time_available: Duration
+    handling_time: Duration
+    chats_per_hour: _Positive | None = None
+    chats_per_day: _Positive | None = None
+    peak_hour_share: Share | None = None
+    growth: Share | None = None
+    rate_cv: Share | None = None
+    percentile: _Positive | None = None
+    spare: Annotated[int, Field(ge=0)] | None = None
+    messages_per_chat: _Positive | None = None
+    target_drop_rate: Share = 0.01
+    flex_disconnect_timeout: Duration | None = None
+    servers: _Number = 1
+    title: str = ""
+    service: str = "default"
+    dialect: str = "gms-v2"
+    script: str = ""
+    ca_file: str = ""
+    client_cert: str = ""
+    target_owner_agrees: Texts = ()
+    processes: _Number = 1
+    max_sessions: _Number | None = None
+    max_requests_per_s: _Positive | None = None
+    signers: Texts = ("Test lead", "Service owner")
+
+    def demand(self, interval_s: float) -> Demand:
+        """Return the demand with this refresh interval. Raises UsageError if the keys contradict each other."""
+        optional = {
+            "chats_per_hour": self.chats_per_hour, "chats_per_day": self.chats_per_day,
+            "peak_hour_share": self.peak_hour_share, "growth": self.growth, "rate_cv": self.rate_cv,
+            "percentile": self.percentile, "spare": self.spare, "messages_per_chat": self.messages_per_chat,
+        }  # fmt: skip
+        given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+        timeout_s = self.flex_disconnect_timeout or max(DEFAULT_TIMEOUT_S, 2 * interval_s)
+        return Demand(
+            handling_time_s=self.handling_time,
+            poll_interval_s=interval_s,
+            target_drop_rate=self.target_drop_rate,
+            flex_disconnect_timeout_s=timeout_s,
+            **given,
+        )
+
+    def peak_chats(self, interval_s: float) -> int:
+        """Return how many chats open at once are planned for. Raises UsageError if the keys contradict each other."""
+        endless = capacity_of(None, {}, {Constraint.SESSIONS: _ENDLESS})
+        return make_plan(self.demand(interval_s), endless).peak.chats
+
+
+def _as_keys(text: str) -> str:
+    """Return a message with the keys of the file in place of the options of `chatload plan`."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text)
+
+
+def load_campaign(path: str | Path) -> CampaignFile:
+    """Read a campaign file. Raises FileError (file, key, what is expected)."""
+    file = load_toml(path, CampaignFile)
+    if file.target_drop_rate >= 1:
+        raise FileError(path, "target_drop_rate", 'expected a share below 1, such as "1%"')
+    for key in ("script", "ca_file", "client_cert"):
+        name = getattr(file, key)
+        if name and not Path(name).is_file():
+            raise FileError(path, key, f"there is no file {name}")
+    try:
+        file.peak_chats(1.0)
+    except UsageError as error:
+        raise FileError(path, "", f"the demand is wrong: {_as_keys(str(error))}") from None
+    return file

@@ -1,0 +1,172 @@
+"""What a campaign says: its plan before it starts, a sentence for each step, and the answer at its end."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from chatload.features.campaign.budget import CampaignBudget, StepCost
+from chatload.features.campaign.campaign_file import CampaignFile
+from chatload.features.campaign.findings import Findings
+from chatload.features.campaign.rules import CampaignResult, CampaignStep
+from chatload.render.document import Bullets, Document, Section, Sentence, Table, Tone, table
+from chatload.render.words import confidence, duration, number, percent, plural, seconds
+from chatload.stats.rates import bound_text, per_unit_text, sessions_needed
+
+_PURPOSE = {
+    CampaignStep.DOCTOR: "this machine and the way to the host",
+    CampaignStep.PROBE: "the timeout of the server",
+    CampaignStep.CAPACITY: "how many chats the host holds",
+    CampaignStep.TUNE: "the refresh interval",
+    CampaignStep.PLAN: "how many servers the demand needs",
+    CampaignStep.PROOF: "the planned load, held until the target is shown",
+}
+
+
+def announcement(findings: Findings) -> Document:
+    """Return what the campaign will do, how long it takes, and how much load it is."""
+    file, budget = findings.file, findings.budget
+    costs = budget.costs()
+    usual, chats = sum(cost.usual_s for cost in costs), max(cost.chats for cost in costs)
+    requests = max(cost.requests_per_s for cost in costs)
+    answer = (
+        f"campaign on {file.host}: about {duration(usual)}, {duration(file.time_available)} at most; up to "
+        f"{plural(chats, 'chat')} open at once and {requests:.3g} requests/s"
+    )
+    lead = [Sentence(f"the files are in {findings.folder}", Tone.SOFT)]
+    steps = Section("Steps", (_costs(costs), Sentence(_assumption(budget), Tone.SOFT)))
+    return Document(
+        Sentence(answer, strong=True),
+        (steps, Section("The demand", (Bullets(list(demand(file, budget.peak_chats))),)),
+         Section("What would shorten it", (Bullets(list(shorter(file, costs))),))),
+        lead=lead,
+    )  # fmt: skip
+
+
+def _costs(costs: list[StepCost]) -> Table:
+    rows = [
+        (
+            cost.step.value, _PURPOSE[cost.step], _times(cost), number(cost.chats) if cost.chats else "",
+            f"{cost.requests_per_s:.3g}" if cost.requests_per_s else "",
+        )
+        for cost in costs
+    ]  # fmt: skip
+    return table("Steps", ("step", "finds", "time", "chats", "requests/s"), rows, sides="lwrrr")
+
+
+def _times(cost: StepCost) -> str:
+    if not cost.usual_s:
+        return "left out"
+    usual, most = duration(cost.usual_s), duration(cost.most_s)
+    return usual if usual == most else f"{usual} to {most}"
+
+
+def _assumption(budget: CampaignBudget) -> str:
+    return (
+        f"the times of tune and proof assume that the host holds {plural(budget.assumed, 'chat')}; they are longer "
+        "if it holds fewer, and never longer than time_available"
+    )
+
+
+def demand(file: CampaignFile, peak_chats: int) -> Iterator[str]:
+    """Yield the demand in sentences."""
+    per_hour = file.demand(1.0).arrivals_per_hour
+    yield f"{number(round(per_hour))} chats an hour at the peak, {duration(file.handling_time)} each"
+    yield f"planned for {plural(peak_chats, 'chat')} open at once"
+    yield f"at most {percent(file.target_drop_rate)} of the chats may be dropped"
+
+
+def shorter(file: CampaignFile, costs: list[StepCost]) -> Iterator[str]:
+    """Yield what would make the campaign shorter."""
+    need = sessions_needed(0, 0, file.target_drop_rate)
+    if need is not None:
+        yield (
+            f"a higher target_drop_rate: {percent(file.target_drop_rate)} needs {plural(need, 'chat')} without a drop, "
+            "for the proof and for each interval of the sweep"
+        )
+    if max(costs, key=lambda cost: cost.usual_s).step is CampaignStep.CAPACITY:
+        yield "a lower max_sessions, if you know that the host holds no more"
+    yield "a shorter time_available: the sweep then tries fewer intervals, with fewer chats each"
+
+
+# -- a sentence for each step ----------------------------------------------------------------------
+
+
+def step_sentence(step: CampaignStep, found: Findings) -> str:
+    """Return what a step found, as a sentence without its capital and full stop."""
+    return _SENTENCES[step](found)
+
+
+def _doctor(found: Findings) -> str:
+    checks = () if found.doctor is None else found.doctor.checks
+    warnings = sum(check.state == "warn" for check in checks)
+    return "nothing stands in the way" + (f", {plural(warnings, 'warning')}" if warnings else "")
+
+
+def probe_sentence(found: Findings) -> str:
+    """Return what the timeout of the server is."""
+    probe, said = found.probe, found.file.flex_disconnect_timeout
+    if probe is None or probe.timeout_s is None or probe.timeout_lower_s is None or probe.timeout_upper_s is None:
+        return "no timeout was found"
+    bounds = f"{seconds(probe.timeout_lower_s)} to {seconds(probe.timeout_upper_s)}"
+    configured = f"; the file says {seconds(said)}" if said is not None and said != found.timeout_s else ""
+    return f"the timeout of the server is {seconds(probe.timeout_s)} ({bounds}){configured}"
+
+
+def capacity_sentence(found: Findings) -> str:
+    """Return how many chats the host holds."""
+    capacity = found.capacity
+    if capacity is None:
+        return "no capacity was found"
+    interval = capacity.interval
+    if interval is None:
+        held = f"; {plural(capacity.held, 'chat')} were held" if capacity.held else ""
+        return f"no limit of the host was found: {capacity.why or capacity.kind}{held}"
+    if interval.lower == interval.upper:
+        return f"the host holds {plural(interval.lower, 'chat')}, and refuses one more"
+    sure = confidence(interval.confidence)
+    return f"the host holds {number(interval.lower)} to {number(interval.upper)} chats ({sure} confidence)"
+
+
+def tune_sentence(found: Findings) -> str:
+    """Return which refresh interval is recommended."""
+    best, tune = found.swept, found.tune
+    if best is None or tune is None:
+        return f"no interval is recommended; {seconds(found.interval_s)} is used, as in the capacity search"
+    return (
+        f"refresh every {seconds(best.interval_s)} ({best.fraction:g} of the timeout): at most "
+        f"{bound_text(best.upper, up=True)} of the chats are dropped ({confidence(tune.confidence)} confidence)"
+    )
+
+
+def _plan(found: Findings) -> str:
+    return "no plan" if found.plan is None else found.plan.answer
+
+
+def proof_sentence(found: Findings) -> str:
+    """Return what the run at the planned load showed."""
+    proof = found.proof
+    if proof is None:
+        return "no proof"
+    drops, exposure = proof.exposure.dropped_per_chat_hour, proof.exposure
+    bound = "" if drops.high is None else f", so at most {per_unit_text(drops.high, up=True)} per chat-hour"
+    dropped = str(drops.least) if drops.least == drops.most else f"{drops.least} to {drops.most}"
+    sessions = number(proof.sessions.accepted)
+    return (
+        f"{proof.result}: {plural(found.proof_users, 'chat')} held open; {dropped} of {sessions} dropped in "
+        f"{exposure.chat_hours:.3g} chat-hours{bound} ({confidence(proof.confidence)} confidence)"
+    )
+
+
+_SENTENCES: Mapping[CampaignStep, Callable[[Findings], str]] = {
+    CampaignStep.DOCTOR: _doctor,
+    CampaignStep.PROBE: probe_sentence,
+    CampaignStep.CAPACITY: capacity_sentence,
+    CampaignStep.TUNE: tune_sentence,
+    CampaignStep.PLAN: _plan,
+    CampaignStep.PROOF: proof_sentence,
+}
+
+
+def result_sentence(result: CampaignResult) -> str:
+    """Return how the campaign ended."""
+    if result.rule.why:
+        return f"the campaign stopped at {result.step}: {result.rule.why}"
+    return "the campaign is complete: the planned load was proven"

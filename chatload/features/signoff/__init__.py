@@ -1,0 +1,1 @@
+"""`chatload signoff`: the page of a campaign that a manager signs."""

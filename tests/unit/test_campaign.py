@@ -1,0 +1,293 @@
+"""`chatload campaign`, without load: its file, its rules, its time, what its steps are told, and how it goes on."""
+
+import itertools
+import json
+
+import pytest
+
+from chatload import cli, exit_codes
+from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError
+from chatload.features.campaign.budget import CampaignBudget, ChatShape, choose_sweep, proof_s, search_ceiling
+from chatload.features.campaign.campaign_file import load_campaign
+from chatload.features.campaign.course import CampaignInterruptedError
+from chatload.features.campaign.rules import RULES, CampaignStep, Decision, goes_on, rule_of
+from chatload.hours import AllowedHours
+from chatload.stats.rates import per_unit_upper
+from chatload.target import TargetRules
+from tests.unit.campaign_steps import CAPACITY, DOCTOR, FILE, PLAN, PROBE, PROOF, TUNE, StagedCampaign, option
+
+ALL = [step.value for step in CampaignStep]
+
+
+@pytest.fixture
+def staged(tmp_path):
+    return StagedCampaign(tmp_path / "peak")
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("48s", "48 seconds"),
+            "handling_time: expected a duration above 0, such as 300, 300s or 5m, not '48 seconds'",
+        ),
+        (("5%", "150%"), "target_drop_rate: expected a share below 1"),
+        (('"4.5s"', "true"), "flex_disconnect_timeout: expected a duration"),
+        (("chats_per_hour", "chats_per_our"), "chats_per_our: unknown key; expected one of host,"),
+        (
+            ("chats_per_hour = 4000", "growth = 0.1"),
+            "the demand is wrong: the number of chats is missing; give chats_per_hour,",
+        ),
+        (
+            ('time_available = "30m"', 'time_available = "30m"\nscript = "gone.toml"'),
+            "script: there is no file gone.toml",
+        ),
+        (('time_available = "30m"', ""), "time_available: expected, but missing"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(tmp_path, change, says):
+    path = tmp_path / "peak.toml"
+    path.write_text(FILE.replace(*change))
+    with pytest.raises(FileError) as wrong:
+        load_campaign(path)
+    assert str(wrong.value).startswith(f"{path}: {says}")
+
+
+# -- the rules -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", CampaignStep)
+@pytest.mark.parametrize("exit_code", [0, 1, 2, 3, 4, 130, -9])
+def test_every_exit_code_of_every_step_has_a_rule(step, exit_code):
+    rule = rule_of(step, exit_code)
+    if exit_code == 0:
+        assert rule.decision is Decision.NEXT and rule.exit_code == 0 and not rule.why
+    elif exit_code in (2, 3, 130, -9):
+        assert rule.decision is Decision.STOP and rule.why
+        assert rule.exit_code == (2 if exit_code == 2 else exit_codes.INVALID)
+    if rule.decision is not Decision.NEXT:
+        assert rule.exit_code and rule.why and goes_on(rule, True) is (rule.decision is Decision.REPLACE)
+
+
+def test_a_missed_target_is_never_gone_past():
+    assert not [key for key, rule in RULES.items() if key[1] == 1 and goes_on(rule, True)]
+
+
+# -- its time --------------------------------------------------------------------------------------
+
+
+def budget(**changes):
+    values = {"chats": ChatShape(480.0, 0.01, 45.0), "time_s": 10_800.0, "timeout_s": 45.0, "interval_s": 3.0,
+              "per_chat": (0.36, 0.05), "ceiling": 1000, "peak_chats": 606}  # fmt: skip
+    return CampaignBudget(**{**values, **changes})
+
+
+def test_a_proof_shows_the_target_with_one_drop():
+    # 8-minute chats: 1 % is 0.0754 drops per chat-hour. 300 chats for 12.6 min are 63 chat-hours.
+    chats = ChatShape(480.0, 0.01, 45.0)
+    assert chats.drops_per_hour == pytest.approx(0.07538, rel=1e-3)
+    hours = 300 * (proof_s(chats, 300) - chats.ramp_s) / 3600
+    assert per_unit_upper(1, hours) < chats.drops_per_hour < per_unit_upper(2, hours)
+
+
+def test_a_sweep_uses_the_time_that_there_is_and_no_more():
+    chats = ChatShape(480.0, 0.01, 45.0)
+    designs = [choose_sweep(chats, 300, minutes * 60) for minutes in range(10, 180)]
+    assert designs[0] is None and designs[-1].fractions == (0.5, 0.6, 0.7, 0.8)
+    # Three times 299 chats for each interval, as chatload tune.
+    assert designs[-1].sessions == pytest.approx(3 * 299, rel=0.01)
+    found = [(minutes, design) for minutes, design in zip(range(10, 180), designs, strict=True) if design]
+    assert all(design.time_s <= 60 * minutes for minutes, design in found)
+    chats_of = [len(design.fractions) * design.sessions for _, design in found]
+    assert chats_of == sorted(chats_of)
+
+
+@pytest.mark.parametrize(("hours", "ceiling"), list(itertools.product((1.0, 2.0, 3.0, 8.0), (40, 300, 1000))))
+def test_the_steps_fit_into_the_time(hours, ceiling):
+    made = budget(time_s=3600 * hours, ceiling=ceiling)
+    if made.least_s <= made.time_s:
+        assert sum(cost.usual_s for cost in made.costs()) <= made.time_s
+    assert max(cost.chats for cost in made.costs()) <= max(ceiling, 96)
+
+
+def test_the_search_goes_no_higher_than_is_useful_or_allowed():
+    assert search_ceiling(606, 1) == 1212 and search_ceiling(606, 2) == 2424 and search_ceiling(3, 1) == 20
+    assert search_ceiling(606, 1, 300, None) == 300 and search_ceiling(606, 1, 300, 50) == 50
+
+
+# -- its course ------------------------------------------------------------------------------------
+
+
+def test_each_step_is_told_what_the_steps_before_found(staged):
+    result = staged.run()
+    assert staged.begun == ALL and result.exit_code == 0
+    # The measured timeout, not the 4.5 s of the file.
+    assert option(staged.commands[CAPACITY], "--flex-disconnect-timeout") == "3.593"
+    # A sweep at 80 % of the 40 chats that the host holds.
+    assert option(staged.commands[TUNE], "--users") == "32"
+    assert option(staged.commands[PLAN], "--poll-interval") == "2.8744"
+    # 77 chats on 2 servers; one server is behind the host.
+    proof = staged.commands[PROOF]
+    assert option(proof, "--users") == "39" and option(proof, "--refresh-fraction") == "0.8"
+    assert "dropped.rate < 5%" in proof and option(proof, "--max-sessions" if "--max-sessions" in proof else "-f")
+
+
+def test_a_configured_timeout_that_the_measurement_allows_is_used(staged):
+    staged.results[PROBE] = {"timeout_lower_s": 4.48, "timeout_upper_s": 4.501}
+    staged.run()
+    assert option(staged.commands[PROOF], "--flex-disconnect-timeout") == "4.5"
+
+
+def test_the_ceilings_hold_for_every_step(tmp_path):
+    rules = TargetRules(max_sessions=30, max_requests_per_s=20.0)
+    staged = StagedCampaign(tmp_path / "peak", rules=rules)
+    staged.results[CAPACITY] = {"kind": "generator", "held": 30, "why": "not allowed to open more", "capacity": None}
+    staged.exits[CAPACITY] = 4
+    staged.run()
+    assert int(option(staged.commands[DOCTOR], "--users")) <= 30
+    assert int(option(staged.commands[PROBE], "--sessions")) == 30
+    for step in (CAPACITY, TUNE, PROOF):
+        assert int(option(staged.commands[step], "--max-sessions")) <= 30
+        assert option(staged.commands[step], "--max-requests-per-s") == "20"
+    assert int(option(staged.commands[TUNE], "--users")) == 24
+
+
+@pytest.mark.parametrize(
+    ("step", "exit_code", "result", "begun", "code"),
+    [
+        (PROBE, 4, {"timeout_s": None, "timeout_lower_s": None, "timeout_upper_s": None}, ALL, 0),
+        (CAPACITY, 4, {"kind": "undecided", "held": 12, "why": "too few samples", "capacity": None}, ALL[:3], 4),
+        (CAPACITY, 4, {"kind": "generator", "held": 12, "why": "the ceiling", "capacity": None}, ALL, 0),
+        (TUNE, 1, {"result": "none", "recommended": None}, ALL[:4], 1),
+        (TUNE, 4, {"result": "inconclusive", "recommended": None}, ALL, 0),
+        (PLAN, 1, {}, ALL[:5], 1),
+        (PLAN, 4, {}, ALL, 0),
+        (PROOF, 1, {"result": "failed"}, ALL, 1),
+        (PROOF, 4, {"result": "inconclusive"}, ALL, 4),
+    ],
+)
+def test_the_exit_of_a_step_decides_the_next(staged, step, exit_code, result, begun, code):
+    staged.exits[step], staged.results[step] = exit_code, result
+    assert staged.run().exit_code == code and staged.begun == begun
+    # The same command says the same again, and loads nothing.
+    staged.commands.clear()
+    assert staged.run().exit_code == code and staged.begun == []
+
+
+@pytest.mark.parametrize(
+    ("step", "exit_code", "code"), [(DOCTOR, 1, 2), (CAPACITY, 3, 3), (TUNE, 2, 2), (PROOF, -9, 3)]
+)
+def test_a_step_without_an_answer_is_done_again(staged, step, exit_code, code):
+    staged.exits[step] = exit_code
+    with pytest.raises(ChatloadError, match=f"^{step}: ") as stopped:
+        staged.run()
+    assert stopped.value.exit_code == code
+    staged.commands.clear()
+    staged.exits.clear()
+    assert staged.run().exit_code == 0 and staged.begun == ALL[ALL.index(step) :]
+    assert (staged.folder / f"{step.folder}.try-1").is_dir()
+
+
+def test_an_interrupted_campaign_goes_on_where_it_was(staged):
+    staged.interrupts = {TUNE}
+    with pytest.raises(CampaignInterruptedError, match="the same command resumes the campaign"):
+        staged.run()
+    assert staged.begun == ALL[:4] and not (staged.folder / TUNE.folder / "step.json").exists()
+    staged.interrupts = set()
+    staged.commands.clear()
+    assert staged.run().exit_code == 0 and staged.begun == ALL[3:]
+
+
+def test_nothing_is_half_written(staged):
+    staged.interrupts = {PLAN}
+    with pytest.raises(CampaignInterruptedError):
+        staged.run()
+    assert not (staged.folder / PLAN.folder / "plan.json").exists()
+
+
+def test_a_sweep_that_does_not_fit_is_left_out_and_a_proof_is_not(staged):
+    staged.took_s[CAPACITY] = 1400.0
+    assert staged.run().exit_code == 0
+    assert (
+        staged.begun == [*ALL[:3], *ALL[4:]]
+        and "4/6 tune: left out: the time available is too short" in staged.said[-5]
+    )
+    assert "--refresh-interval" in staged.commands[PROOF]
+
+
+def test_a_proof_without_time_is_not_begun(staged):
+    staged.took_s[CAPACITY] = 1780.0
+    with pytest.raises(NothingTestedError, match="of time_available are left; raise time_available"):
+        staged.run()
+    text = (staged.folder / "campaign.toml").read_text()
+    (staged.folder / "campaign.toml").write_text(text.replace("30m", "2h"))
+    assert staged.run().exit_code == 0
+
+
+def test_a_step_that_does_not_fit_into_the_allowed_hours_is_not_begun(tmp_path):
+    hours = AllowedHours.parse(["Mon-Sun 00:00-14:00"], "UTC", "chatload.toml")
+    staged = StagedCampaign(tmp_path / "peak", rules=TargetRules(hours=(hours,)))
+    assert staged.now % 86400 == 13 * 3600 + 46 * 60 + 40
+    with pytest.raises(UsageError, match=r"^tune takes up to 20 min .*, and the allowed hours end in 10 min 20 s"):
+        staged.run()
+    staged.now += 20 * 60
+    with pytest.raises(UsageError, match="is outside the allowed hours of"):
+        staged.run()
+    staged.now += 10 * 3600
+    assert staged.run().exit_code == 0
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def campaign(*arguments):
+    with pytest.raises(SystemExit) as left:
+        cli.run(["campaign", *map(str, arguments)])
+    return left.value.code
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peak.toml").write_text(FILE)
+    return tmp_path / "peak.toml"
+
+
+def test_it_says_its_duration_and_its_load_and_asks(written, capsys, tmp_path):
+    assert campaign(written) == 2
+    told = capsys.readouterr()
+    answer = " ".join(told.out.split())
+    assert "campaign on http://127.0.0.1:9: about 21 min 16 s, 30 min 0 s at most; up to 154 chats open" in answer
+    assert "What would shorten it" in told.out and "there is no terminal; add --yes" in told.err
+    assert not (tmp_path / "peak").exists()
+
+
+def test_too_little_time_is_said_before_anything_begins(written, capsys, tmp_path):
+    written.write_text(FILE.replace("30m", "5m"))
+    assert campaign(written, "--yes") == 4
+    assert "the campaign takes at least " in capsys.readouterr().err and not (tmp_path / "peak").exists()
+
+
+def test_another_file_does_not_resume_a_campaign(written, capsys, tmp_path):
+    StagedCampaign(tmp_path / "peak")
+    written.write_text(FILE.replace("4000", "5000"))
+    assert campaign(written, "--yes") == 2
+    assert "peak.toml: chats_per_hour changed since the campaign in " in capsys.readouterr().err
+
+
+def test_a_foreign_folder_and_a_refused_host_are_left_alone(written, capsys, tmp_path):
+    (tmp_path / "peak").mkdir()
+    (tmp_path / "peak" / "notes.txt").write_text("mine")
+    assert campaign(written, "--yes") == 2 and "the folder is not empty" in capsys.readouterr().err
+    written.write_text(FILE.replace("127.0.0.1:9", "203.0.113.7"))
+    assert campaign(written, "--yes", "--dir", "other") == 2
+    assert "is not loopback or private" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_the_record_of_a_step_is_valid_json(staged):
+    staged.run()
+    record = json.loads((staged.folder / PROOF.folder / "step.json").read_text())
+    assert record["schema_version"] == 1 and record["exit_code"] == 0 and record["file"] == "summary.json"
