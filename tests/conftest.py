@@ -24,7 +24,7 @@ LONGEST = (
     *("test_forecast_fit", "test_large_report", "test_truth", "test_export", "test_report_figures", "test_soak"),
     *("test_bad_runs", "test_stopping", "test_results_real", "test_truth_real", "test_thresholds_real"),
     *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
-    *("test_live_tab", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
+    *("test_web_ui", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
 )
 
 

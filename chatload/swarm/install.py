@@ -30,7 +30,7 @@ from chatload.swarm.patches.signals import Signals, exit_on_signal
 from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
 from chatload.swarm.run import Run, run_of
-from chatload.swarm.web import add_tab, start_allowed
+from chatload.swarm.web import add_page, start_allowed
 from chatload.target import read_rules
 
 _GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY, "sweep": OptionGroup.SWEEP}
@@ -87,7 +87,7 @@ def _init(environment: Environment, **_: Any) -> None:
         if parsed.headless or parsed.autostart:
             run.check(parsed, host_with_login(environment))
         if environment.web_ui is not None:
-            add_tab(environment.web_ui, coordinator.snapshot)
+            add_page(run)
             web_start.check_starts(environment.web_ui, lambda form: start_allowed(run, form))
         if parsed.prometheus_port:
             # Imported only if asked for: each process of a run would load Prometheus' client.

@@ -20,7 +20,7 @@ from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
 
-_RESULTS = {
+RESULT_TONES = {
     RunResult.PASSED: Tone.GOOD, RunResult.FAILED: Tone.BAD, RunResult.INCONCLUSIVE: Tone.WARN,
     RunResult.INVALID: Tone.BAD, RunResult.NOTHING_TESTED: Tone.BAD, RunResult.NOT_JUDGED: Tone.SOFT,
 }  # fmt: skip
@@ -75,7 +75,7 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
     }
     return doc.Document(
         answer=doc.Sentence(why),
-        badge=doc.Badge(result, _RESULTS[RunResult(result)]),
+        badge=doc.Badge(result, RESULT_TONES[RunResult(result)]),
         lead=list(_lead(summary, why)),
         sections=[doc.Section(heading, blocks, anchor) for anchor, (heading, blocks) in sections.items()],
         **page,
@@ -117,7 +117,8 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
     ]
     rows = []
     for threshold in ordered:
-        result, low, high = threshold["result"], _value(threshold, "lower"), _value(threshold, "upper")
+        result = threshold["result"]
+        low, high = (threshold_value(threshold, end) for end in ("lower", "upper"))
         if low and high:
             between = f"{low} … {high}"
         elif low:
@@ -127,7 +128,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         cells: list[doc.TableCell | str] = [
             doc.TableCell(doc.Code(threshold["expression"])),
             doc.TableCell(result, _THRESHOLDS[ThresholdResult(result)], strong=True),
-            _value(threshold, "value"),
+            threshold_value(threshold, "value"),
             between,
             "" if threshold.get("samples") is None else words.number(threshold["samples"]),
             _needed(threshold),
@@ -150,7 +151,7 @@ def _needed(threshold: Mapping[str, Any]) -> str:
     return " / ".join(words.number(n) for n in dict.fromkeys(both))
 
 
-def _value(threshold: Mapping[str, Any], key: str) -> str:
+def threshold_value(threshold: Mapping[str, Any], key: str) -> str:
     """A threshold's value or bound in its unit; shares are fractions of 1, durations seconds."""
     value = threshold.get(key)
     if value is None:
