@@ -1,14 +1,18 @@
 """report.html: the summary of a run with its charts, its worst sessions and its settings."""
 
+import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from chatload.errors import printable
+from chatload import exit_codes
+from chatload.errors import ChatloadError, printable
 from chatload.features.report import drift_view, figures, over_time
+from chatload.features.report.summary import summarize
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.render import document as doc
@@ -25,6 +29,8 @@ from chatload.vocabulary import STATUS_TABLE, SUCCESSFUL, Outcome
 
 #: Rows of the table over time, processes listed, bursts listed, and sessions drawn that are not folded.
 _TABLE_ROWS, _PROCESSES, _BURSTS, _SHOWN = 60, 40, 20, 3
+#: By how much a page that a run makes by itself gives way to other processes.
+_NICENESS = 10
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 _MEANINGS = {
     "contact": "a request the server may have seen",
@@ -44,6 +50,19 @@ def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
     path = reader.run_dir / "report.html"
     write_text(html(page_document(reader, summary)), path)
     return path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page of the run in a folder, judged by its own thresholds. Return the exit code."""
+    # The machine may already hold the chats of the next run.
+    os.nice(_NICENESS)
+    try:
+        with RunReader.open(arguments[0]) as reader:
+            write_report(reader, summarize(reader))
+    except ChatloadError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return exit_codes.PASSED
 
 
 def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:
@@ -280,3 +299,7 @@ def _setting(name: str, value: Any) -> str:
     if name.endswith("_at") and isinstance(value, float):
         return words.instant(value)
     return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

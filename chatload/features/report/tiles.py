@@ -37,10 +37,17 @@ def _dropped(summary: Mapping[str, Any]) -> Tile:
         return Tile("dropped", _NOTHING, "no session was accepted", Tone.WARN)
     count = words.number(least) if least == most else f"{words.number(least)} to {words.number(most)}"
     detail = f"{count} of {words.number(of)}"
-    if rate["low"] is not None:
+    exposure = summary["exposure"]
+    hourly = exposure["dropped_per_chat_hour"]
+    if exposure["censored"] and hourly["high"] is not None:
+        # Chats that the end of the run cut off might have been dropped later.
+        bounds = words.hourly_bounds(hourly)
+        detail += f"; {bounds} per chat-hour with {words.confidence(hourly['confidence'])} confidence"
+    elif rate["low"] is not None:
         bounds = words.bounds(rate) if most else words.under(rate)
         detail += f"; {bounds} with {words.confidence(rate['confidence'])} confidence"
-    tone = Tone.BAD if least else Tone.WARN if most else Tone.GOOD
+    good = Tone.PLAIN if exposure["censored"] else Tone.GOOD
+    tone = Tone.BAD if least else Tone.WARN if most else good
     return Tile("dropped", _between(least / of, most / of), detail, tone)
 
 
