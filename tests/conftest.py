@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import os
 import signal
 
 import vl_convert
@@ -18,6 +19,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # each once.
 vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalite_to_svg)
 
+
+# Each of the many runs would draw a page that nobody looks at. The tests of the page let theirs do it.
+os.environ["CHATLOAD_NO_REPORT"] = "true"
 
 #: The longest files, the longest first. Those of the folders that compute, then those that start processes and wait.
 LONGEST = (

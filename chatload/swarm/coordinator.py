@@ -28,6 +28,7 @@ from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of, run_settings
 from chatload.swarm.progress import ProgressLine
+from chatload.swarm.report_process import ReportProcess
 from chatload.swarm.series import LiveSeries
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry, WorkerReport
@@ -141,7 +142,8 @@ class RunCoordinator:
     """Coordinates the runs of one master or single process, one after another.
 
     figures, run_dir: of the current or last run. error: the last error that made the run invalid. load: controls the
-    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not.
+    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not. report:
+    writes the page of the last run.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -155,6 +157,7 @@ class RunCoordinator:
         self.run_dir: Path | None = None
         self.error: ChatloadError | None = None
         self.refused = ""
+        self.report: ReportProcess | None = None
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
         self._stop_requested = False
@@ -304,6 +307,8 @@ class RunCoordinator:
             self.note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
         self._write(self.run_dir, [lambda _: recorder.finish(), self._write_outputs, self.load.write])
+        if not self._environment.parsed_options.no_report:
+            self.report = ReportProcess(self.run_dir)
         self._phase = RunPhase.ENDED
         self._last = self._snapshot_now()
 

@@ -155,6 +155,7 @@ def _report(run: Run, code: int) -> int:
         return exit_codes.INVALID
     try:
         own = _print(coordinator, coordinator.run_dir, summary)
+        _wait_for_report(coordinator)
     except OSError:
         # The reader of the output is gone (| head, a closed terminal). The run's files have it all.
         drop_output()
@@ -175,6 +176,12 @@ def _print(coordinator: RunCoordinator, run_dir: Path, summary: dict[str, Any]) 
         own = exit_codes.INVALID
     print(f"\nrun: {run_dir}", flush=True)
     return own
+
+
+def _wait_for_report(coordinator: RunCoordinator) -> None:
+    """Wait until report.html is written, and say where it is. A CI would otherwise collect a run without it."""
+    if coordinator.report is not None and coordinator.report.wait():
+        print(f"report: {coordinator.report.page}", flush=True)
 
 
 # -- soak tests: what drifts, logged from time to time ---------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 from chatload.features.report import drift_view, sentences
 from chatload.features.report.junit import junit
 from chatload.features.report.summary import summarize
+from chatload.features.report.tiles import tiles
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone
@@ -46,14 +47,13 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PageBlocks:
-    """What only the page shows, by section. outcomes, latency: in place of the shorter tables of a text."""
+    """What only the page shows, by section. requests: in place of the narrower tables of a text."""
 
     verdicts: Sequence[doc.Block] = ()
-    outcomes: Sequence[doc.Block] = ()
+    requests: Sequence[doc.Block] = ()
+    time: Sequence[doc.Block] = ()
     drops: Sequence[doc.Block] = ()
     refresh: Sequence[doc.Block] = ()
-    latency: Sequence[doc.Block] = ()
-    time: Sequence[doc.Block] = ()
     drift: Sequence[doc.Block] = ()
     generator: Sequence[doc.Block] = ()
     settings: Sequence[doc.Block] = ()
@@ -64,20 +64,21 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
     result, why = sentences.result_and_why(summary)
     sections = {
         "thresholds": ("Thresholds", _thresholds(summary)),
-        "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.verdicts)),
-        "outcomes": ("Requests by statusCode and chatEnded", more.outcomes or (_requests(summary),)),
-        "drops": ("Why sessions were dropped", (*_drops(summary), *more.drops)),
-        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),
-        "latency": ("Latency", more.latency or (_durations(summary),)),
+        "verdicts": ("Verdicts", (*_verdicts(summary), *more.verdicts)),
+        "requests": ("Requests", more.requests or (_requests(summary), _durations(summary))),
         "time": ("Over time", (*more.time, *_drift(summary, more.drift))),
-        "generator": ("Generator health", tuple(_generator(summary, more.generator))),
-        "settings": ("Settings, and how to repeat the run", more.settings),
+        "drops": ("Why dropped", (*_drops(summary), *more.drops)),
+        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),
+        "generator": ("Generator", tuple(_generator(summary, more.generator))),
+        "settings": ("Settings", more.settings),
     }
     return doc.Document(
         answer=doc.Sentence(why),
         badge=doc.Badge(result, RESULT_TONES[RunResult(result)]),
         lead=list(_lead(summary, why)),
         sections=[doc.Section(heading, blocks, anchor) for anchor, (heading, blocks) in sections.items()],
+        subject=sentences.heading(summary),
+        tiles=tiles(summary),
         **page,
     )
 
@@ -97,7 +98,6 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
         yield doc.Sentence(censored, Tone.WARN)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
         yield doc.Sentence(answer, strong=True)
-    yield doc.Sentence(sentences.heading(summary), Tone.SOFT)
     if summary["settings"].get("insecure"):
         yield doc.Sentence("TLS certificates not verified (--insecure)", Tone.WARN, strong=True)
 
