@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chatload.features.report import sentences
+from chatload.features.report.tiles import tiles
 from chatload.features.report.view import RESULT_TONES, threshold_value
 from chatload.render import words
-from chatload.render.document import Tone, capitalised, plain
+from chatload.render.document import Tile, Tone, capitalised, plain
 from chatload.run.histogram import CensoredHistogram
 from chatload.swarm.series import LivePoint
 from chatload.swarm.snapshot import FigureRow, RunSnapshot, figures, rows
@@ -25,16 +26,6 @@ _SO_FAR = {
     ThresholdResult.INCONCLUSIVE: ("not decided yet", Tone.SOFT),
 }
 _AT_END = {ThresholdResult.PASS: Tone.GOOD, ThresholdResult.FAIL: Tone.BAD, ThresholdResult.INCONCLUSIVE: Tone.WARN}
-
-
-@dataclass(frozen=True)
-class LiveTile:
-    """One of the page's large figures."""
-
-    name: str
-    value: str
-    note: str = ""
-    tone: Tone = Tone.PLAIN
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class LivePage:
     headline: str
     refused: str
     notes: Sequence[str]
-    tiles: Sequence[LiveTile]
+    tiles: Sequence[Tile]
     caption: str
     thresholds: Sequence[ThresholdState]
     points: Sequence[LivePoint]
@@ -132,48 +123,46 @@ def _headline(snapshot: RunSnapshot) -> tuple[str, Tone, str]:
     return phase, Tone.GOOD if phase is RunPhase.RUNNING else Tone.WARN, f"{sessions} after {age}{timeout}"
 
 
-def _tiles(snapshot: RunSnapshot, found: Mapping[str, Any]) -> Iterator[LiveTile]:
-    """Yield the tiles, those of the server before that of the generator."""
+def _tiles(snapshot: RunSnapshot, found: Mapping[str, Any]) -> Iterator[Tile]:
+    """Yield the tiles, those of the server before that of the generator. An ended run has those of its report."""
+    if snapshot.summary is not None:
+        yield from tiles(snapshot.summary)
+        return
     books, sessions = snapshot.books, found["sessions"]
     started = f"{words.number(sessions['started'])} started, {words.number(sessions['ended'])} ended"
-    yield LiveTile("Open sessions", words.number(sessions["open"]), started)
-    # Those of an ended run allow for its incidents.
-    dropped, assumed = found["rates"][DROPPED], ", if independent,"
-    if snapshot.summary is not None:
-        dropped, assumed = snapshot.summary["rates"][DROPPED], ""
+    yield Tile("Open sessions", words.number(sessions["open"]), started)
+    dropped = found["rates"][DROPPED]
     of = words.plural(dropped["of"], "session")
-    bounds = f"{words.bounds(dropped)}{assumed} of {of}" if dropped["of"] else "none ended yet"
+    bounds = f"{words.bounds(dropped)}, if independent, of {of}" if dropped["of"] else "none ended yet"
     possibly = dropped["most"] - dropped["least"]
     more = f"; {words.number(possibly)} more possibly" if possibly else ""
     tone = Tone.BAD if dropped["least"] else Tone.WARN if possibly else Tone.GOOD if dropped["of"] else Tone.PLAIN
-    yield LiveTile("Dropped", words.number(dropped["least"]), bounds + more, tone)
+    yield Tile("Dropped", words.number(dropped["least"]), bounds + more, tone)
     unserved = found["rates"][UNSERVED]
     if unserved["of"]:
         never = words.plural(unserved["most"], "session")
         served = words.percent(1 - unserved["most"] / unserved["of"])
-        yield LiveTile("Served", served, f"{never} never accepted", Tone.BAD if unserved["most"] else Tone.GOOD)
+        yield Tile("Served", served, f"{never} never accepted", Tone.BAD if unserved["most"] else Tone.GOOD)
     else:
-        yield LiveTile("Served", "–", "none ended yet")
+        yield Tile("Served", "–", "none ended yet")
     latency = books.latency.get(_POLL, CensoredHistogram())
     p95, p50, p99 = (words.reading(latency.quantile(q)) for q in (0.95, 0.5, 0.99))
-    yield LiveTile(f"{_POLL} p95", p95 or "–", f"p50 {p50}, p99 {p99}" if p95 else "no answer yet")
+    yield Tile(f"{_POLL} p95", p95 or "–", f"p50 {p50}, p99 {p99}" if p95 else "no answer yet")
     margin = words.of_tail(found["refresh"]["margin_s"], "min")
     least = found["refresh"]["margin_s"]["min"]
     late = Tone.BAD if margin and (least is None or least < 0) else Tone.PLAIN
-    yield LiveTile(
-        "Least margin", margin or "–", f"of {snapshot.timeout_s or 0:g} s" if margin else "no refresh yet", late
-    )
+    yield Tile("Least margin", margin or "–", f"of {snapshot.timeout_s or 0:g} s" if margin else "no refresh yet", late)
     yield _generator_tile(found)
 
 
-def _generator_tile(found: Mapping[str, Any]) -> LiveTile:
+def _generator_tile(found: Mapping[str, Any]) -> Tile:
     generator, lateness = found["generator"], found["refresh"]["lateness_s"]["p99"]
     stalls = words.plural(generator["stalls"], "stall") if generator["stalls"] else "no stalls"
     note = f"lateness p99, {words.plural(generator['processes'], 'process', 'processes')}, {stalls}"
     tone = Tone.WARN if generator["stalls"] else Tone.GOOD
     if generator["cpu_saturated"] or generator["exhausted"]:
         note, tone = f"CPU or sockets exhausted: the run is invalid; {note}", Tone.BAD
-    return LiveTile("Generator", words.seconds(lateness) or "–", note, tone)
+    return Tile("Generator", words.seconds(lateness) or "–", note, tone)
 
 
 def _thresholds(snapshot: RunSnapshot) -> tuple[str, list[ThresholdState]]:

@@ -3,17 +3,14 @@
 The page is the first one of the web UI. Locust's own page has a link to it, and the other way round.
 """
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request, send_file, url_for
-from gevent import subprocess
 from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
 from jinja2 import Environment as Templates
 from locust.env import Environment
@@ -25,6 +22,7 @@ from chatload.swarm import log
 from chatload.swarm.live_page import SwarmSize, live_page
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.patches.web_start import state_for_page
+from chatload.swarm.report_process import ReportProcess
 from chatload.swarm.run import Run
 from chatload.swarm.snapshot import RunSnapshot, figures, to_csv
 from chatload.swarm.start_form import start_form
@@ -44,8 +42,6 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-#: Drawing a report may take this long (seconds).
-_REPORT_S = 300.0
 #: Put at the top of Locust's own page.
 _LINK = (
     '<p style="margin:0;padding:6px 16px;background:#1b212b;font:15px system-ui,sans-serif">'
@@ -105,10 +101,12 @@ def add_page(run: Run) -> None:
         run_dir = coordinator.run_dir
         if run_dir is None or coordinator.snapshot().phase is not RunPhase.ENDED:
             return Response("the report can be opened when the run has ended\n", 404, mimetype="text/plain")
-        problem = _draw_report(run_dir)
-        if problem:
-            return Response(f"{problem}\n", 500, mimetype="text/plain")
-        return send_file((run_dir / "report.html").absolute(), mimetype="text/html")
+        if coordinator.report is None:  # --no-report
+            coordinator.report = ReportProcess(run_dir)
+        written = coordinator.report.wait()
+        if not written:
+            return Response("the report could not be drawn; the log says why\n", 500, mimetype="text/plain")
+        return send_file(coordinator.report.page.absolute(), mimetype="text/html")
 
     @pages.route("/live")
     @web_ui.auth_required_if_enabled
@@ -128,21 +126,6 @@ def add_page(run: Run) -> None:
 
     web_ui.app.register_blueprint(pages)
     _link_pages(web_ui, coordinator.snapshot)
-
-
-def _draw_report(run_dir: Path) -> str:
-    """Draw the report of an ended run if it is not there yet; return what went wrong, "" if nothing did.
-
-    It takes seconds, so it has a process of its own: this one may hold chats of the next run.
-    """
-    if (run_dir / "report.html").is_file():
-        return ""
-    command = [sys.executable, "-m", "chatload", "report", "--", str(run_dir)]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_REPORT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"the report could not be drawn: {error}"
-    return "" if (run_dir / "report.html").is_file() else f"the report could not be drawn: {done.stdout.strip()}"
 
 
 def _link_pages(web_ui: Any, snapshot: Callable[[], RunSnapshot]) -> None:

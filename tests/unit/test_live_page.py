@@ -20,7 +20,7 @@ from tests.unit.test_live import SessionRecord, busy, ended
 
 
 def tiles(page):
-    return {tile.name: tile for tile in page.tiles}
+    return {tile.label: tile for tile in page.tiles}
 
 
 def states(page):
@@ -40,10 +40,10 @@ def test_before_the_first_run_there_is_only_the_form():
 def test_the_tiles_of_an_active_run():
     found = tiles(live_page(running(busy())))
     assert list(found) == ["Open sessions", "Dropped", "Served", "GetMessages p95", "Least margin", "Generator"]
-    assert (found["Open sessions"].value, found["Open sessions"].note) == ("3", "15 started, 12 ended")
+    assert (found["Open sessions"].value, found["Open sessions"].detail) == ("3", "15 started, 12 ended")
     # By hand: 2 proven and 3 possible of 12 sessions; exact one-sided bounds 3.05 % and 52.7 %.
     assert (found["Dropped"].value, found["Dropped"].tone) == ("2", "bad")
-    assert found["Dropped"].note == "3.04 % to 52.8 %, if independent, of 12\u00a0sessions; 1 more possibly".replace(
+    assert found["Dropped"].detail == "3.04 % to 52.8 %, if independent, of 12\u00a0sessions; 1 more possibly".replace(
         "\u00a0", " "
     )
     assert (found["Served"].value, found["Served"].tone) == ("100 %", "good")
@@ -54,7 +54,7 @@ def test_a_saturated_generator_is_said_to_make_the_run_invalid():
     books = busy()
     books.cpu_saturated = 1
     tile = tiles(live_page(running(books)))["Generator"]
-    assert tile.tone == "bad" and "the run is invalid" in tile.note
+    assert tile.tone == "bad" and "the run is invalid" in tile.detail
 
 
 def test_nothing_is_said_to_pass_or_fail_before_the_end():

@@ -79,9 +79,9 @@ function show(state) {
 }
 
 function tile(found) {
-  const box = element("div");
+  const box = element("li"), label = found.label[0].toUpperCase() + found.label.slice(1);
   tone(box, found.tone);
-  box.append(element("dt", found.name), element("dd", found.value, "value"), element("dd", found.note, "note"));
+  box.append(element("span", label, "label"), element("strong", found.value), element("span", found.detail, "detail"));
   return box;
 }
 
