@@ -121,6 +121,7 @@ def main() -> None:
     "--incident-size", type=COUNT,
     help="The largest number of sessions that one incident takes. Default: the run's, or 1.",
 )  # fmt: skip
+@click.option("--open", "opened", is_flag=True, help="Show report.html in the browser.")
 def report(
     run: Path,
     thresholds: tuple[str, ...],
@@ -129,6 +130,7 @@ def report(
     allow_inconclusive: bool,
     part: str | None,
     incident_size: int | None,
+    opened: bool,
 ) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
@@ -137,7 +139,7 @@ def report(
     nothing was tested, 3 where the run is invalid or its books do not balance.
 
     \b
-    Examples: chatload report reports/mine
+    Examples: chatload report reports/mine --open
               chatload report reports/mine --gate standard
               chatload report reports/mine --threshold 'dropped.rate < 0.1%'
     """
@@ -165,6 +167,8 @@ def report(
     render(summary_document(summary), sys.stdout)
     own = report_capacity(written.parent, sys.stdout)
     click.echo(f"\nreport: {written}")
+    if opened and click.launch(str(written.absolute())):
+        click.echo("no browser could be started: open this file in one", err=True)
     return exit_code(summary) or own or exit_codes.PASSED
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import os
 import signal
 
 import vl_convert
@@ -19,6 +20,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalite_to_svg)
 
 
+# Each of the many runs would draw a page that nobody looks at. The tests of the page let theirs do it.
+os.environ["CHATLOAD_NO_REPORT"] = "true"
+
 #: The longest files, the longest first. Those of the folders that compute, then those that start processes and wait.
 LONGEST = (
     *("test_forecast_fit", "test_large_report", "test_truth", "test_export", "test_report_figures", "test_soak"),
@@ -31,7 +35,7 @@ LONGEST = (
         "test_thresholds_real",
     ),
     *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
-    *("test_live_tab", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
+    *("test_web_ui", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
 )
 
 

@@ -36,18 +36,19 @@ class Frame(NamedTuple):
     ticks: int
 
 
-#: Each chart is drawn for both, and the page shows the one that fits. A picture scaled down could not be read.
-WIDE, NARROW = Frame("wide", 960, 9), Frame("narrow", 350, 4)
+#: Each chart is drawn for a wide window and for a phone, and the page shows the one that fits. A picture scaled down
+#: could not be read. HALF takes the place of WIDE in two columns.
+WIDE, HALF, NARROW = Frame("wide", 1180, 11), Frame("wide", 580, 6), Frame("narrow", 350, 4)
 
 
-def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
-    """Return the chart as one SVG element for each frame, with `label` for screen readers."""
+def draw(spec: Spec | Callable[[Frame], Spec], label: str, half: bool = False) -> Markup:
+    """Return the chart as an SVG element for each frame. label: for screen readers. half: it is in two columns."""
     # Imported here: the library is large, and a terminal needs no picture.
     import vl_convert
 
     drawn = Markup("")
-    for frame in (WIDE, NARROW):
-        legend = _LEGEND if frame is WIDE else {**_LEGEND, "columns": 2}
+    for frame in (HALF if half else WIDE, NARROW):
+        legend = _LEGEND if frame is not NARROW else {**_LEGEND, "columns": 2}
         config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": legend}
         fit = {"type": "fit-x", "contains": "padding"}
         whole = {
@@ -56,7 +57,7 @@ def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
             **(spec(frame) if callable(spec) else spec),
         }
         svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
-        # A hundredth of a pixel is enough. The further digits would be half of the size of a heat map.
+        # A hundredth of a pixel is enough. The further digits would be half of the size of a histogram.
         svg = _GEOMETRY.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), svg)
         svg = svg.removeprefix("<svg ").replace('class="marks"', f'class="marks {frame.name}"', 1)
         # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
@@ -153,24 +154,3 @@ def points(rows: Rows, across: Spec, up: Spec, colours: Mapping[str, str]) -> Sp
     """Return a dot for each row: its tip, and a colour for each `what`."""
     mark = {"type": "point", "filled": True, "size": 60, "opacity": 0.9}
     return layer(rows, mark, x=across, y=up, color=colour("what", colours), description={"field": "tip"})
-
-
-def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], least: float = 0.0) -> Spec:
-    """Return lines over time: t, what, n. The scale goes from 0 to at least `least`."""
-    most = 1.05 * max([least / 1.05, *(row["n"] for row in rows)])
-    mark = {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75}
-    up = y("n", y_title, scale={"domain": [0, most]})
-    return layer(rows, mark, x=time, y=up, color=colour("what", colours))
-
-
-def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
-    """Return blocks over time, each from t to t2 and n high, stacked in the order of the colours: what, n."""
-    stacked: list[dict[str, Any]] = []
-    tops: dict[float, float] = {}
-    for row in sorted(rows, key=lambda row: (row["t"], list(colours).index(row["what"]))):
-        below = tops.get(row["t"], 0.0)
-        tops[row["t"]] = below + row["n"]
-        stacked.append({**row, "from": below, "to": below + row["n"]})
-    up = {"y": y("from", y_title, scale={"zero": True}), "y2": {"field": "to"}}
-    mark = {"type": "rect", "aria": False}
-    return layer(stacked, mark, x=time, x2={"field": "t2"}, **up, color=colour("what", colours))

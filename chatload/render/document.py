@@ -1,6 +1,6 @@
 """What a report says, apart from how it is shown.
 
-A feature builds one `Document`. `terminal`, `markdown` and `html` write it; charts and folded tables are on the HTML
+A feature builds one `Document`. `terminal`, `markdown` and `html` write it; charts and folded blocks are on the HTML
 page only. A text from outside (a run's name, a server's message) is a plain `str`; each writer escapes it.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chatload.render.charts import Frame, Spec
+from chatload.render.time_charts import TimeChart
 
 
 class Tone(StrEnum):
@@ -186,6 +187,13 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class SideBySide:
+    """Charts that a wide page shows in two columns."""
+
+    charts: Sequence[Chart | TimeChart]
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks that a page shows when asked. A terminal and Markdown leave them out."""
 
@@ -207,7 +215,7 @@ class Section:
     new_sheet: bool = False
 
 
-Block = Sentence | Callout | Bullets | Verbatim | Terms | Table | Chart | Fold | Section
+Block = Sentence | Callout | Bullets | Verbatim | Terms | Table | Chart | TimeChart | SideBySide | Fold | Section
 
 
 @dataclass(frozen=True)
@@ -219,11 +227,22 @@ class Badge:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """One figure of the first screen. value: as short as possible. detail: of what it is, or its interval."""
+
+    label: str
+    value: str
+    detail: str = ""
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True)
 class Document:
     """A report: the answer in one sentence, what explains it, and sections.
 
-    title: of the page's window; by default the answer. tips: the page has a script that shows the figures of the mark
-    of a chart under the pointer.
+    lead: sentences that the answer needs. subject: what the report is about, such as the run, its host and its time.
+    tiles: the figures that explain the answer. overview: the chart of the first screen. title: of the page's window; by
+    default the answer.
     """
 
     answer: Sentence
@@ -232,8 +251,14 @@ class Document:
     lead: Sequence[Block] = ()
     title: str = ""
     footer: str = ""
-    tips: bool = False
+    subject: Text = ""
+    tiles: Sequence[Tile] = ()
+    overview: Chart | TimeChart | None = None
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return (*self.lead, *self.sections)
+        """What follows the answer in a text: lead, subject, tiles as a list, and sections."""
+        subject = [Sentence(self.subject, Tone.SOFT)] if self.subject else []
+        said = [(tile.label, f"{tile.value} ({tile.detail})" if tile.detail else tile.value) for tile in self.tiles]
+        tiles = [Terms(said)] if said else []
+        return (*self.lead, *subject, *tiles, *self.sections)

@@ -2,14 +2,31 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from hashlib import sha256
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from chatload.render import words
 from chatload.render.charts import draw
-from chatload.render.document import Code, Document, Text, as_cell, capitalised, finished, parts, plain
+from chatload.render.document import (
+    Block,
+    Chart,
+    Code,
+    Document,
+    Fold,
+    Section,
+    SideBySide,
+    Text,
+    as_cell,
+    capitalised,
+    finished,
+    parts,
+    plain,
+)  # fmt: skip
+from chatload.render.time_charts import TimeChart, as_json, clock_title, pictures
 
 #: Items of a list that names a file with all of them.
 _ITEMS = 50
@@ -25,12 +42,37 @@ def html(document: Document) -> str:
         inline=_inline, sentence=lambda text: _inline(finished(text)), head=lambda text: _inline(capitalised(text)),
         plain=plain, kind=lambda block: type(block).__name__, breakable=_breakable, as_cell=as_cell,
     )  # fmt: skip
-    templates.globals.update(draw=draw, more=words.more, items=_ITEMS)
+    templates.globals.update(
+        draw=draw, pictures=pictures, as_json=as_json, clock_title=clock_title, more=words.more, items=_ITEMS
+    )
+    blocks = (*([document.overview] if document.overview else []), *document.lead, *document.sections)
+    kinds = set(_kinds(blocks))
+    scripts = [templates.get_template("tip.js.j2").render()] if Chart in kinds else []
+    style = ""
+    if TimeChart in kinds:
+        # Inlined: a report is one file, and asks the network for nothing.
+        scripts += [_asset("uPlot.iife.min.js"), templates.get_template("time.js.j2").render()]
+        style = _asset("uPlot.min.css")
+    script = "\n".join(scripts)
     # Allows the page's own script and no other (Content Security Policy Level 3, hash-source).
-    script = templates.get_template("tip.js.j2").render()
-    script_hash = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
-    page: str = templates.get_template("page.html.j2").render(document=document, script_hash=script_hash)
+    script_hash = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}" if script else ""
+    page: str = templates.get_template("page.html.j2").render(
+        document=document, script=Markup(script), script_hash=script_hash, chart_style=Markup(style)
+    )
     return page
+
+
+def _kinds(blocks: Iterable[Block]) -> Iterable[type[Block]]:
+    for block in blocks:
+        yield type(block)
+        if isinstance(block, Section | Fold):
+            yield from _kinds(block.blocks)
+        elif isinstance(block, SideBySide):
+            yield from _kinds(block.charts)
+
+
+def _asset(name: str) -> str:
+    return files("chatload.render").joinpath("assets", name).read_text().strip()
 
 
 def _inline(text: Text) -> Markup:

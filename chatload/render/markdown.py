@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Code, Text, as_cell, capitalised, finished, parts
+from chatload.render.time_charts import TimeChart
 
 #: Rows of a table and items of a list that name a file with all of them.
 _ROWS, _ITEMS = 12, 5
@@ -51,7 +52,7 @@ def _blocks(blocks: Sequence[doc.Block]) -> Iterator[str]:
                     yield from paragraphs
                     if minor:
                         yield "</details>"
-            case doc.Chart() | doc.Fold():
+            case doc.Chart() | TimeChart() | doc.SideBySide() | doc.Fold():
                 continue
 
 

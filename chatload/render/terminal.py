@@ -14,6 +14,7 @@ from chatload.errors import printable
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone, as_cell, plain
+from chatload.render.time_charts import TimeChart
 
 #: Columns where the width is not known, and the most that are used: longer lines are hard to read.
 _WIDTH, _WIDEST = 80, 100
@@ -88,7 +89,7 @@ def _block(block: doc.Block, width: int) -> Iterator[Line]:
                 yield from _wrapped(heading, width, "bold")
                 # A heading names the table below it.
                 yield from lines[1:] if lines[0] == ("", "") else lines
-        case doc.Chart() | doc.Fold():
+        case doc.Chart() | TimeChart() | doc.SideBySide() | doc.Fold():
             return
 
 

@@ -567,6 +567,10 @@ OTHER_OPTIONS: Final = (
         web_ui=False,
     ),
     Option("--run-dir", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR"),
+    Option(
+        "--no-report", "Do not write report.html when the run has ended; chatload report writes it later.", "", FLAG,
+        web_ui=False,
+    ),
 )  # fmt: skip
 
 

@@ -28,8 +28,11 @@ from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of, run_settings
 from chatload.swarm.progress import ProgressLine
+from chatload.swarm.report_process import ReportProcess
+from chatload.swarm.series import LiveSeries
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry, WorkerReport
+from chatload.thresholds.gate import Gate
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 #: What `make_plan` adds to the options for workers.
@@ -47,12 +50,13 @@ class Recorder:
     A worker reports every second, and its report is written within half a second: at most 2 s of facts are lost
     whatever is killed, even if a hundred workers' reports take some time to be written. If nothing can be written any
     more (a full disk), recording stops and the run goes on. This is logged at once and again at the end, and the run is
-    invalid.
+    invalid. series: the course of the run so far.
     """
 
     def __init__(self, run_dir: Path, settings: RunSettings, clock: Callable[[], float]) -> None:
         """Create the file. clock: seconds since the Unix epoch. Raises UsageError if the folder cannot take a run."""
         self.error: ChatloadError | None = None
+        self.series = LiveSeries(clock(), settings.flex_disconnect_timeout)
         self._writer = RunWriter.create(run_dir, settings)
         self._clock = clock
         self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
@@ -81,7 +85,9 @@ class Recorder:
         """Write the window that ends now, if one does. last: end the current window in any case."""
         now = self._clock()
         if last or self._cutter.due(now):
-            self._try(0, self._writer.add_windows, [self._cutter.cut(now, figures.total(), figures.usage)])
+            window = self._cutter.cut(now, figures.total(), figures.usage)
+            self.series.add(window)
+            self._try(0, self._writer.add_windows, [window])
 
     def note(self, kind: str, what: str) -> None:
         self._try(0, self._writer.incident, kind, what, self._clock())
@@ -136,7 +142,8 @@ class RunCoordinator:
     """Coordinates the runs of one master or single process, one after another.
 
     figures, run_dir: of the current or last run. error: the last error that made the run invalid. load: controls the
-    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not.
+    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not. report:
+    writes the page of the last run.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -150,11 +157,14 @@ class RunCoordinator:
         self.run_dir: Path | None = None
         self.error: ChatloadError | None = None
         self.refused = ""
+        self.report: ReportProcess | None = None
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
         self._stop_requested = False
         self._phase = RunPhase.READY
         self._timeout_s: float | None = None
+        self._gate, self._series = Gate(), LiveSeries()
+        self._summary: dict[str, Any] | None = None
         self._began_at = time.monotonic()
         self._cut_off_confirmed = 0
         self._notes: deque[str] = deque(maxlen=_NOTES)
@@ -190,6 +200,7 @@ class RunCoordinator:
         run_dir = run_dir_of(options)
         self._recorder = Recorder(run_dir, self.load.settings(run_settings(self._environment, plan)), clock)
         self.run_dir = run_dir
+        self._series, self._gate = self._recorder.series, plan.gate
         if options.headless:
             self._progress = ProgressLine(sys.stderr, plan.run.chats, options.run_time)
         self._phase = RunPhase.RUNNING
@@ -239,7 +250,8 @@ class RunCoordinator:
 
     def note(self, kind: str, what: str) -> None:
         """Record an incident of the run."""
-        self.add_note(what)
+        by = {IncidentKind.STOPPED: "the run was stopped ", IncidentKind.INTERRUPTED: "the run was interrupted by "}
+        self.add_note(f"{by.get(IncidentKind(kind), '')}{what}")
         if self._recorder is not None:
             self._recorder.note(kind, what)
 
@@ -296,7 +308,9 @@ class RunCoordinator:
         if not self.figures.total().started:
             self.note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
-        self._write(self.run_dir, [lambda _: recorder.finish(), write_outputs, self.load.write])
+        self._write(self.run_dir, [lambda _: recorder.finish(), self._write_outputs, self.load.write])
+        if not self._environment.parsed_options.no_report:
+            self.report = ReportProcess(self.run_dir)
         self._phase = RunPhase.ENDED
         self._last = self._snapshot_now()
 
@@ -310,6 +324,9 @@ class RunCoordinator:
         self._close_progress()
         self._write(self.run_dir, [write_outputs])
         return True
+
+    def _write_outputs(self, run_dir: Path) -> None:
+        self._summary = write_outputs(run_dir)
 
     def _close_progress(self) -> None:
         if self._progress is not None:
@@ -348,4 +365,7 @@ class RunCoordinator:
             processes=len(self.figures),
             cut_off_confirmed=self._cut_off_confirmed,
             run="" if self.run_dir is None else self.run_dir.absolute().name,
+            gate=self._gate,
+            series=self._series,
+            summary=self._summary,
         )

@@ -31,7 +31,7 @@ from chatload.swarm.patches.signals import Signals, exit_on_signal
 from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
 from chatload.swarm.run import Run, run_of
-from chatload.swarm.web import add_tab, start_allowed
+from chatload.swarm.web import add_page, start_allowed
 from chatload.target import read_rules
 
 _GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY, "sweep": OptionGroup.SWEEP}
@@ -90,7 +90,7 @@ def _init(environment: Environment, **_: Any) -> None:
         if parsed.headless or parsed.autostart:
             run.check(parsed, host_with_login(environment))
         if environment.web_ui is not None:
-            add_tab(environment.web_ui, coordinator.snapshot)
+            add_page(run)
             web_start.check_starts(environment.web_ui, lambda form: start_allowed(run, form))
         if parsed.prometheus_port:
             # Imported only if asked for: each process of a run would load Prometheus' client.
@@ -158,6 +158,7 @@ def _report(run: Run, code: int) -> int:
         return exit_codes.INVALID
     try:
         own = _print(coordinator, coordinator.run_dir, summary)
+        _wait_for_report(coordinator)
     except OSError:
         # The reader of the output is gone (| head, a closed terminal). The run's files have it all.
         drop_output()
@@ -178,6 +179,12 @@ def _print(coordinator: RunCoordinator, run_dir: Path, summary: dict[str, Any]) 
         own = exit_codes.INVALID
     print(f"\nrun: {run_dir}", flush=True)
     return own
+
+
+def _wait_for_report(coordinator: RunCoordinator) -> None:
+    """Wait until report.html is written, and say where it is. A CI would otherwise collect a run without it."""
+    if coordinator.report is not None and coordinator.report.wait():
+        print(f"report: {coordinator.report.page}", flush=True)
 
 
 # -- soak tests: what drifts, logged from time to time ---------------------------------------------

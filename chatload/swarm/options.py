@@ -38,9 +38,13 @@ def add_options(parser: Any, **_: Any) -> None:
 
 
 def add_group(parser: Any, group: OptionGroup) -> None:
-    """Declare the options of a group to Locust's parser, with their environment variables and fields of the web UI."""
+    """Declare the options of a group to Locust's parser, with their environment variables.
+
+    Locust's own start form has none of them: it would set them back to the command line's values before each run.
+    chatload's form has them (`chatload.swarm.start_form`).
+    """
     for option in options_of(group):
-        option.add_to(parser, env_var=option.variable or None, include_in_web_ui=option.web_ui)
+        option.add_to(parser, env_var=option.variable or None, include_in_web_ui=False)
     if group is OptionGroup.SWEEP:  # its intervals are parts of the timeout
         parser.set_defaults(refresh_policy="fraction")
 

@@ -5,20 +5,20 @@ A figure that summary.json has too is computed by the same function. At the end 
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatload.features.report.summary import endings, exposure, measured, rates, totals
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.lifetimes import chat_hours_text
 from chatload.stats.rates import CONFIDENCE
+from chatload.swarm.series import LiveSeries
+from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import Facts
-from chatload.vocabulary import DROPPED, UNSERVED, RunPhase, SessionState, Verdict
+from chatload.vocabulary import DROPPED, UNSERVED, Blame, RunPhase, SessionState, Verdict
 
-#: Columns of `rows`, with their headings.
-COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
 _SHOWN = (Verdict.DROPPED_LATE.value, DROPPED, UNSERVED)
 
 
@@ -28,7 +28,8 @@ class RunSnapshot:
 
     books: of all processes. timeout_s: flex-disconnect-timeout, None before the first run. processes: number of those
     that have reported. cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed. run: name of
-    its folder. refused: why the last start was refused, empty if it was not. notes: incidents, the newest last.
+    its folder. refused: why the last start was refused, empty if it was not. notes: incidents, the newest last. gate:
+    its thresholds. series: its course. summary: of an ended run, as in summary.json; None if there is none yet.
     """
 
     phase: RunPhase
@@ -40,6 +41,14 @@ class RunSnapshot:
     run: str = ""
     refused: str = ""
     notes: tuple[str, ...] = ()
+    gate: Gate = Gate()
+    series: LiveSeries = field(default_factory=LiveSeries)
+    summary: Mapping[str, Any] | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """The facts so far."""
+        return Facts(self.books, self.timeout_s, self.cut_off_confirmed)
 
     @property
     def is_active(self) -> bool:
@@ -49,8 +58,7 @@ class RunSnapshot:
 
 def figures(snapshot: RunSnapshot) -> dict[str, Any]:
     """Return all figures of a snapshot as plain values: durations in seconds, None if nothing was measured."""
-    books = snapshot.books
-    facts = Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed)
+    books, facts = snapshot.books, snapshot.facts
     return {
         "phase": snapshot.phase,
         "run": snapshot.run,
@@ -91,53 +99,50 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, "" if value is None else value
 
 
-def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the figures as table rows with COLUMNS. Only the first row of an area names it."""
-    table: list[dict[str, str]] = []
-    before = ""
-    for area, figure, value, note in (*_session_rows(figures), *_request_rows(figures)):
-        table.append({"area": "" if area == before else area, "figure": figure, "value": value, "note": note})
-        before = area
-    return table
+class FigureRow(NamedTuple):
+    """A row of the table of figures. area: what the figure is about. note: the figure in detail."""
+
+    area: str
+    figure: str
+    value: str
+    note: str
+
+
+def rows(figures: Mapping[str, Any]) -> list[FigureRow]:
+    """Return the figures as rows of a table: only those that say something. A count of 0 is left out."""
+    return [FigureRow(*row) for row in (*_session_rows(figures), *_request_rows(figures))]
 
 
 def _session_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """Yield rows by importance: drop rates, open sessions, health of the run, counts."""
     sessions, ended = figures["sessions"], figures["sessions"]["ended"]
-    timeout = figures["flex_disconnect_timeout_s"]
-    where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
-    yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
-    # Texts are in the second column, which is visible on a narrow screen too.
-    if figures["refused"]:
-        yield "run", f"start refused: {figures['refused']}", "", ""
-    for note in figures["notes"]:
-        yield "run", f"note: {note}", "", ""
     for name in _SHOWN:
         entry = figures["rates"][name]
         area, share = "unserved" if name == UNSERVED else "drop rate", entry["rate"]
-        yield area, name, "" if share is None else words.percent(share), _rate_note(entry)
+        if share is not None:
+            yield area, name, words.percent(share), _rate_note(entry)
     hourly, hours = figures["exposure"]["dropped_per_chat_hour"], figures["exposure"]["chat_hours"]
     if hourly["rate"] is not None:
         chance = f"one-sided {100 * hourly['confidence']:g} % bounds if drops are independent"
         note = f"{words.hourly_bounds(hourly)} ({chance}), in {chat_hours_text(hours)}"
         yield "drop rate", "dropped per chat-hour", words.hourly(hourly["rate"]), note
-    for name in ("started", "open"):
-        yield "sessions", name, words.number(sessions[name]), ""
     for state, n in sessions["by_state"].items():
-        yield "open, by state", state, words.number(n), SessionState(state).meaning
+        if n:
+            yield "open, by state", state, words.number(n), SessionState(state).meaning
     yield from _health_rows(figures)
     for verdict, n in sessions["by_verdict"].items():
-        note = words.percent(n / ended) if n else ""
-        if verdict == Verdict.CUT_OFF and n:
+        if not n:
+            continue
+        note = words.percent(n / ended)
+        if verdict == Verdict.CUT_OFF:
             note += f"; {words.number(sessions['cut_off_confirmed'])} with goodbye confirmed"
         yield "ended, by verdict", verdict, words.number(n), note
     for blame, n in sessions["dropped_late_by_blame"].items():
-        yield "dropped_late, by blame", blame, words.number(n), ""
+        if n:
+            yield "dropped_late, by blame", blame, words.number(n), Blame(blame).meaning
 
 
 def _rate_note(entry: Mapping[str, Any]) -> str:
-    if entry["low"] is None:
-        return "no session has ended yet with a known outcome"
     seen = f"{words.number(entry['least'])} proven"
     if entry["most"] > entry["least"]:
         seen += f", {words.number(entry['most'])} possible"
@@ -149,19 +154,25 @@ def _health_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, st
     refresh, arrivals, generator = figures["refresh"], figures["arrivals"], figures["generator"]
     margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
     over = f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
-    yield "margin", "min", words.of_tail(margin, "min"), ", ".join(filter(None, (_tail(margin, "p1", "p50"), over)))
-    yield "gap", "max", words.of_tail(gap, "max"), _tail(gap, "p50", "p99")
-    yield "lateness", "max", words.seconds(lateness["max"]), _tail(lateness, "p50", "p99", "p99_9")
+    if refresh["count"]:
+        yield "margin", "min", words.of_tail(margin, "min"), ", ".join(filter(None, (_tail(margin, "p1", "p50"), over)))
+        yield "gap", "max", words.of_tail(gap, "max"), _tail(gap, "p50", "p99")
+    if lateness["max"] is not None:
+        yield "lateness", "max", words.seconds(lateness["max"]), _tail(lateness, "p50", "p99", "p99_9")
     if arrivals["count"]:
         tail = _tail(arrivals["start_lateness_s"], "p50", "p99", "p99_9", "max")
         late = f"began more than {words.seconds(LATE_START_S)} late"
         yield "arrivals", "count", words.number(arrivals["count"]), f"start lateness {tail}" if tail else ""
-        yield "arrivals", "late_starts", words.number(arrivals["late_starts"]), late
-        yield "arrivals", "not_started", words.number(arrivals["not_started"]), "did not begin"
+        if arrivals["late_starts"]:
+            yield "arrivals", "late_starts", words.number(arrivals["late_starts"]), late
+        if arrivals["not_started"]:
+            yield "arrivals", "not_started", words.number(arrivals["not_started"]), "did not begin"
     stalled = f"{words.seconds(generator['stalled_s'])} in all, longest {words.seconds(generator['longest_stall_s'])}"
-    yield "generator", "stalls", words.number(generator["stalls"]), stalled if generator["stalls"] else "no stalls"
-    processes = words.plural(generator["processes"], "process", "processes")
-    yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
+    if generator["stalls"]:
+        yield "generator", "stalls", words.number(generator["stalls"]), stalled
+    if generator["cpu_saturated"]:
+        processes = words.plural(generator["processes"], "process", "processes")
+        yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
 
 
 def _tail(tail: Mapping[str, Any], *names: str) -> str:
@@ -178,5 +189,7 @@ def _request_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, s
         ("sessions", books["sessions_started"], books["sessions_ended"], "ended", "open"),
         ("requests", books["requests_sent"], books["requests_with_outcome"], "outcomes", "under way"),
     ):
+        if not begun:
+            continue
         balance = f"= {words.number(over)} {word} + {words.number(begun - over)} {rest}"
         yield "books", figure, words.number(begun), balance

@@ -18,7 +18,7 @@ from tests.run_files import add_timelines, put_books
 from tests.unit.test_report_page import SECTIONS
 from tests.virtual.million import make
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,18 @@ def test_it_reads_without_network_and_fits_its_window(opened, report, viewport, 
     assert seen == [report.as_uri()]
     assert page.locator("h2").count() == len(SECTIONS)
     assert page.locator("h1").inner_text() == "1 of 3 thresholds failed"
-    assert page.locator("#drops ~ figure svg").count() >= 10
+    assert page.locator(".tiles li").count() == 6
+    assert page.locator("main > figure:not(.time)").count() == 3
+    assert page.locator("main > details figure svg.wide").count() >= 5
     # A page wider than its window would have to be pushed about to be read.
     box = page.locator("html").bounding_box()
     assert box["width"] <= viewport["width"]
+    # The first chart is on the first screen: all of it on a desktop, its beginning on a phone.
+    plots = page.locator("header .plot")
+    top, bottom = plots.first.bounding_box()["y"], plots.last.bounding_box()
+    if viewport is DESKTOP:
+        assert bottom["y"] + bottom["height"] <= viewport["height"]
+    assert top <= 0.9 * viewport["height"]
     if javascript:
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     else:
@@ -95,15 +103,42 @@ def test_it_reads_without_network_and_fits_its_window(opened, report, viewport, 
 
 @pytest.mark.parametrize(("viewport", "shown", "hidden"), [(DESKTOP, "wide", "narrow"), (PHONE, "narrow", "wide")])
 def test_every_chart_is_drawn_for_the_window_it_is_in(opened, viewport, shown, hidden):
-    page, _ = opened(viewport=viewport)
-    charts = page.locator(f"figure svg.{shown}")
-    assert charts.count() == page.locator(f"figure svg.{hidden}").count() > 15
+    page, _ = opened(viewport=viewport, java_script_enabled=False)
+    # Those of folded sessions are drawn like those that are shown.
+    charts = page.locator(f":not(details) > figure svg.{shown}")
+    assert charts.count() == page.locator(f":not(details) > figure svg.{hidden}").count() > 15
     for i in range(charts.count()):
         box = charts.nth(i).bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"]
         # Scaled down, the words in it could not be read.
         assert box["width"] >= float(charts.nth(i).get_attribute("width")) * 0.99
     assert not page.locator(f"figure svg.{hidden}").first.is_visible()
+    whole = page.locator("header .tiles").bounding_box()["width"]
+    assert page.locator(f"header svg.{shown}").first.bounding_box()["width"] == pytest.approx(whole, abs=2)
+
+
+def test_charts_over_time_have_a_cursor_and_zoom_together(opened):
+    page, seen = opened(viewport=DESKTOP)
+    figures = page.locator("figure.time")
+    first, last = figures.first, figures.last
+    assert page.locator("figure.time canvas").count() == page.locator("figure.time .plot").count()
+    assert not page.locator("figure.time svg").first.is_visible()
+    plot = first.locator(".u-over").first
+    box = plot.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.5 * box["width"], y)
+    assert first.locator(".key output").first.inner_text().replace("\u00a0", " ") == "1 410"
+    # The cursor is at the same time in all charts.
+    told = first.locator(".clock output").inner_text()
+    assert " to " in told and "UTC" in told and last.locator(".clock output").inner_text() == told
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], y, steps=4)
+    page.mouse.up()
+    for figure in (first, last):
+        figure.locator(".clock button").wait_for(state="visible")
+    first.locator(".clock button").click()
+    last.locator(".clock button").wait_for(state="hidden")
+    assert seen[1:] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -116,12 +151,18 @@ def test_axe_finds_nothing_serious(opened, viewport, scheme):
 
 def test_a_mark_tells_its_figures_where_there_is_javascript(opened):
     page, _ = opened(viewport=DESKTOP)
-    mark = page.locator("#time ~ figure svg [aria-roledescription='rect mark']").first
+    mark = page.locator("#refresh ~ .pair figure svg.wide [aria-roledescription='rect mark']").first
     mark.scroll_into_view_if_needed(timeout=5000)
     mark.hover(force=True)
     assert page.locator("#tip").is_visible()
-    assert page.locator("#tip").inner_text().startswith("0.0 to 1.0 s, 1 999 open, ")
     assert page.locator("#tip").inner_text() == mark.get_attribute("aria-label")
+
+
+def test_paper_has_pictures_in_place_of_the_scripts_charts(opened):
+    page, _ = opened(viewport=DESKTOP)
+    page.emulate_media(media="print")
+    assert page.locator("header svg.wide").first.is_visible() and not page.locator("canvas").first.is_visible()
+    assert not page.locator(".bar").is_visible()
 
 
 def test_dark_and_light_differ(opened):

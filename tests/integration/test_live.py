@@ -52,10 +52,12 @@ def test_two_runs_from_the_web_ui_of_one_process(tmp_path):
             assert ui.figures()["run"] == name
         lines = dict(csv.reader(io.StringIO(ui.text("/chatload/live.csv"))))
         assert int(lines["sessions.started"]) == summary_of(tmp_path / "two")["sessions"]["started"]
-        assert 'href": "./chatload/live.csv"' in ui.text("/")
-        statistics = ui.json("/stats/requests")
-        assert statistics["state"] == "stopped"
-        assert [table["key"] for table in statistics["extended_stats"]] == ["chatload"]
+        assert 'href": "./chatload/live.csv"' in ui.text("/?tab=stats")
+        assert ui.json("/stats/requests")["state"] == "stopped"
+        # The web UI's first page is chatload's, below the base path too; each page has a link to the other.
+        first = ui.text("/")
+        assert "Start a run" in first and 'href="../?tab=stats"' in first
+        assert 'href="./chatload/"' in ui.text("/?tab=stats")
 
 
 def test_a_log_gets_plain_lines(tmp_path):

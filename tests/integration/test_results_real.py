@@ -164,10 +164,14 @@ def test_a_run_that_starts_no_session_tests_nothing(tmp_path, options, why):
     assert_nothing_tested(told(run, tmp_path / "run"), f"no session was started ({why})")
 
 
-def test_a_run_without_thresholds_is_not_judged(tmp_path):
+def test_a_run_without_thresholds_is_not_judged_and_has_its_page_when_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENV, "CHATLOAD_NO_REPORT", "false")
     with simulator(*TIMEOUT) as host:
         run = locust(host, tmp_path / "run", *RUN)
     assert run.returncode == 0, run.stdout + run.stderr
+    page = tmp_path / "run" / "report.html"
+    assert run.stdout.rstrip().endswith(f"\nrun: {page.parent}\nreport: {page}")
+    assert page.read_text().rstrip().endswith("</html>")
     said = told(run, tmp_path / "run")
     assert_result(said, "not judged")
     assert_said(said, "no threshold was set")

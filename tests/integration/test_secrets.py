@@ -152,8 +152,9 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
 
 
 PAGES = (
-    "/", "/stats/report", "/stats/report?download=1", "/stats/requests", "/stats/requests/csv", "/stats/failures/csv",
-    "/exceptions", "/exceptions/csv", "/tasks", "/logs", "/chatload/live", "/chatload/live.csv", "/worker-count",
+    "/?tab=stats", "/stats/report", "/stats/report?download=1", "/stats/requests", "/stats/requests/csv",
+    "/stats/failures/csv", "/exceptions", "/exceptions/csv", "/tasks", "/logs", "/worker-count",
+    "/chatload/", "/chatload/state", "/chatload/live", "/chatload/live.csv",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A start from the web UI that cannot be meant: the form's answer and the chatload tab say why, and nothing is sent."""
+"""A start from the web UI that cannot be meant: the form's answer and the page's state say why, and nothing is sent."""
 
 import json
 
@@ -13,18 +13,11 @@ TIMEOUT = ("--flex-disconnect-timeout", "3")
 PUBLIC = "203.0.113.77"  # of a network that documentation has to itself (RFC 5737)
 
 
-def tab(ui):
-    """What the chatload tab's table says of the run itself."""
-    (table,) = [t for t in ui.json("/stats/requests")["extended_stats"] if t["key"] == "chatload"]
-    return [row["figure"] for row in table["data"] if row["area"] in ("", "run")]
-
-
 def refused(ui, said, **settings):
-    """Ask for a start that is to be refused; `said` is in the form's answer and in the tab."""
+    """Ask for a start that is to be refused; `said` is in the form's answer and in the page's state."""
     answer = ui.json("/swarm", user_count=2, spawn_rate=2, **settings)
     assert answer["success"] is False and said in answer["message"], answer
-    assert ui.figures()["refused"] == answer["message"]
-    wait_for(lambda: f"start refused: {answer['message']}" in tab(ui))  # Locust keeps its answers for 2 s
+    assert ui.figures()["refused"] == ui.json("/chatload/state")["refused"] == answer["message"]
     assert ui.json("/stats/requests")["user_count"] == 0
 
 
@@ -66,12 +59,12 @@ def test_every_start_that_headless_would_refuse_is_refused_with_its_reason(tmp_p
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_only_the_start_itself_can_find_out_is_in_the_tab(tmp_path, workers):
+def test_what_only_the_start_itself_can_find_out_is_on_the_page(tmp_path, workers):
     # In /proc nobody can make a folder, and it looks as if root could.
     with simulator(*TIMEOUT) as host, web_ui(host, *TIMEOUT, "--chat-length", "30", workers=workers) as ui:
         ui.start(20, run_dir="/proc/nowhere")
         wait_for(lambda: "/proc/nowhere" in ui.figures()["refused"])
-        wait_for(lambda: any("start refused: /proc/nowhere" in figure for figure in tab(ui)))
+        assert "/proc/nowhere" in ui.json("/chatload/state")["refused"]
         found = ui.json("/stats/requests")
         assert found["state"] in ("ready", "stopped") and found["user_count"] == 0
         assert [(worker["state"], worker["user_count"]) for worker in found.get("workers", ())] == [
@@ -135,7 +128,7 @@ class Customer(ChatUser):
 """
 
 
-def test_what_workers_refuse_is_in_the_tab(tmp_path):
+def test_what_workers_refuse_is_on_the_page(tmp_path):
     (tmp_path / "locked.toml").write_text("max_sessions = 2\nlocked = true\n")
     (tmp_path / "refusing.py").write_text(REFUSING)
     with (
@@ -146,7 +139,7 @@ def test_what_workers_refuse_is_in_the_tab(tmp_path):
         why = "holds no chats: --max-sessions 4 is above the 2 that"
         # On a busy machine there may be a note that a worker fell silent, too.
         wait_for(lambda: sum(why in note for note in ui.figures()["notes"]) == 2)
-        wait_for(lambda: sum("holds no chats" in figure for figure in tab(ui)) == 2)
+        wait_for(lambda: sum("holds no chats" in note for note in ui.json("/chatload/state")["notes"]) == 2)
 
 
 def test_users_above_the_ceiling_of_a_run_under_way_are_told_of(tmp_path):
@@ -169,5 +162,7 @@ def test_a_form_changes_the_users_of_a_run_under_way_and_nothing_else(tmp_path):
         wait_for(lambda: ui.figures()["sessions"]["open"] == 3)
         said = "not changed, an active run keeps its settings: --allow-late-refresh, --host, --run-dir, --script"
         assert ui.figures()["notes"] == [said]
-        assert json.loads(ui.text("/").partition("window.templateArgs = ")[2].partition("\n")[0])["host"] == host
+        assert (
+            json.loads(ui.text("/?tab=stats").partition("window.templateArgs = ")[2].partition("\n")[0])["host"] == host
+        )
         ui.json("/stop", any="thing")

@@ -439,7 +439,7 @@ def test_the_form_of_an_active_run_changes_its_options():
     ("state", "active", "sent"), [("stopped", True, "running"), ("stopped", False, "stopped"), ("ready", True, "ready")]
 )
 def test_the_page_polls_until_the_last_chat_has_ended(state, active, sent):
-    # That it polls no more once it is told "stopped" is seen in tests/browser/test_live_tab.py.
+    # That it polls no more once it is told "stopped" is seen in tests/browser/test_web_ui.py.
     assert web_start.state_for_page(state, active) == sent
 
 

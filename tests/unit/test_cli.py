@@ -66,7 +66,7 @@ def test_a_report_that_cannot_be_written_is_still_printed(run: Path, capsys: pyt
     (run / "summary.json").mkdir()
     assert chatload("report", run) == 2
     out, err = capsys.readouterr()
-    assert "What became of the sessions" in out
+    assert "Verdicts" in out
     assert len(err.splitlines()) == 1 and "summary.json: cannot be written" in err
 
 

@@ -75,11 +75,11 @@ def test_golden():
 
 def test_it_fits_a_comment():
     text = markdown(summary())
-    assert len(text.splitlines()) < 80 and len(text.encode()) < 10_000
+    assert len(text.splitlines()) < 90 and len(text.encode()) < 10_000
     many = [threshold(f"lateness.p99 < {n} ms", "fail", why="w" * 5000) for n in range(300)]
     incidents = [{"at": 1.0 * n, "kind": "worker_lost", "what": "x" * 5000} for n in range(300)]
     text = markdown(summary(thresholds=many, incidents=incidents, name="n" * 5000))
-    assert len(text.splitlines()) < 96 and len(text.encode()) < 10_000
+    assert len(text.splitlines()) < 106 and len(text.encode()) < 10_000
     assert "and 288 more thresholds: junit.xml has all of them" in text
     assert "and 295 more incidents" in text
 
@@ -125,7 +125,7 @@ def test_a_run_without_an_accepted_session_tested_nothing():
     bare["requests"]["by_operation"] = {}
     text = markdown(bare)
     assert text.startswith("### chatload: nothing tested\n\n**No session was started**\n")
-    assert [table[0][0] for table in tables(text)] == ["blame", ""]
+    assert [table[0][0] for table in tables(text)] == ["", "blame"]
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_words_from_outside_stay_words():
         (2, {6}),
         (11, {4}),
         (2, {8}),
-        (2, {3}),
         (4, {5}),
+        (2, {3}),
     ]
     row = tables(text)[0][1]
     assert row[5] == " ".join(HOSTILE.split()) and row[0] == HOSTILE[:79] + "…"

@@ -81,9 +81,10 @@ def test_what_a_run_says_of_its_arrivals(tmp_path):
 
 def test_the_live_table_has_arrivals_where_there_are_any():
     def shown(books):
-        return {row["figure"]: row["value"] for row in rows(figures(at(books)))}
+        return {row.figure: row.value for row in rows(figures(at(books)))}
 
     assert (shown(arrived(0.2, None))["late_starts"], shown(arrived(0.2, None))["not_started"]) == ("1", "1")
+    assert "late_starts" not in shown(arrived(0.01))
     assert "not_started" not in shown(Books())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chatload.chat.record import SessionRecord
 from chatload.features.report import figures
-from chatload.features.report.figures import COLUMNS, HEAT_COLUMNS, series
+from chatload.features.report.over_time import COLUMNS, latency_charts, over_time, overview_chart
 from chatload.features.report.page import _latencies, page_document
 from chatload.features.report.summary import summarize
 from chatload.render import charts
@@ -91,36 +91,47 @@ def windows(count=WINDOWS, length=10.0):
         yield Window(length * i, length * (i + 1), 40 + i % 5, made, 12.0, 1 << 27)
 
 
+def summary_of(length, bursts=(), incidents=()):
+    return {"started_at": 0.0, "ended_at": length, "bursts": {"bursts": list(bursts)}, "incidents": list(incidents)}
+
+
 @pytest.mark.parametrize("count", [WINDOWS, 3250])
 def test_thousands_of_windows_become_few_columns_that_add_up(count):
-    made = series(windows(count), 0.0, count * 10.0)
+    made = over_time(windows(count), summary_of(count * 10.0))
     assert 0.7 * COLUMNS < len(made.columns) <= COLUMNS
-    assert len({round(row["t2"] - row["t"], 6) for row in made.columns[:-1]}) == 1
-    assert sum(row["ended"] for row in made.columns) == count * 33
-    assert sum(row["dropped"] for row in made.columns) == len(range(0, count, 7))
-    assert all(row["requests"] == pytest.approx(40.0) for row in made.columns)
-    assert len({cell["t"] for cell in made.heat["GetMessages"]}) <= HEAT_COLUMNS
-    assert (made.unit, made.length) == ("h", pytest.approx(count / 360))
+    assert len({round(column.end - column.start, 6) for column in made.columns[:-1]}) == 1
+    assert sum(column.ended for column in made.columns) == count * 33
+    assert sum(column.dropped for column in made.columns) == len(range(0, count, 7))
+    assert all(column.sent["GetMessages"] / column.length == pytest.approx(40.0) for column in made.columns)
+    assert made.length_s == pytest.approx(count * 10.0)
 
 
 def test_columns_are_alike_though_the_first_windows_are_finer():
     fine = list(windows(300, 1.003))
     coarse = [Window(w.start + 300.9, w.end + 300.9, w.open, w.books) for w in windows(30, 10.02)]
-    made = series([*fine, *coarse], 0.0, 601.5)
-    lengths = {round(60 * (row["t2"] - row["t"])) for row in made.columns}
-    assert lengths == {10} and len(made.columns) == 60
+    made = over_time([*fine, *coarse], summary_of(601.5))
+    assert {round(column.end - column.start) for column in made.columns} == {10} and len(made.columns) == 60
 
 
-def test_the_last_column_is_as_wide_as_it_lasted():
-    made = series(windows(30, 1.0), 0.0, 30.0)
-    for figure in ("requests", "refreshes", "cpu", "memory"):
-        last = {}
-        for row in made.rows({figure: figure}):
-            last.setdefault(row["what"], []).append((row["t"], row["n"]))
-        for points in last.values():
-            # A step reaches to the next point: the last column needs one at its end.
-            assert [t for t, _ in points[-2:]] == [29.0, 30.0] and points[-1][1] == points[-2][1]
-            assert len(points) == 31
+def test_percentiles_over_time_are_those_of_the_requests_of_each_column():
+    made = Books()
+    for name, durations in (("GetMessages", [0.01] * 98 + [0.5, 0.5]), ("RequestChat", [0.2])):
+        made.sent[name] = len(durations)
+        latency = made.latency[name] = CensoredHistogram()
+        for seconds in durations:
+            latency.add(seconds)
+    late = Books()
+    late.latency["GetMessages"] = CensoredHistogram()
+    late.latency["GetMessages"].add_longer_than(4.0)
+    run = over_time([Window(0.0, 1.0, 1, made), Window(1.0, 2.0, 1, late)], summary_of(2.0))
+    get_messages, request_chat = latency_charts(run)
+    assert (get_messages.heading, request_chat.heading) == ("GetMessages latency", "RequestChat latency")
+    lines = {series.name: series for series in get_messages.panels[0].series}
+    assert [lines[name].values[0] for name in ("p50", "p95", "p99")] == pytest.approx([0.01, 0.01, 0.5], rel=0.02)
+    # Without an answer, it is only known that it took longer.
+    assert lines["p50"].values[1] == pytest.approx(4.0, rel=0.02) and lines["p50"].beyond == {1}
+    assert "at least this long" in get_messages.shows and "at least" not in request_chat.shows
+    assert request_chat.panels[0].series[0].values == [pytest.approx(0.2, rel=0.02), None]
 
 
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
@@ -149,27 +160,34 @@ def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
     assert peak < 60_000_000
 
 
-def test_a_burst_is_shaded_and_a_column_tells_its_figures():
-    made = series(windows(30, 1.0), 0.0, 30.0)
-    sessions = figures.time_charts(made, [(7.0, 9.5)])
-    chart = next(chart for chart in sessions if chart.heading == "Drops and other bad endings")
-    assert chart.shows.endswith("Shaded: bursts of drops.")
-    wide, narrow = re.findall(r"<svg .*?</svg>", charts.draw(chart.spec, chart.shows), re.S)
-    tips = re.findall(r'aria-label="([^"]*requests/s[^"]*)"', wide)
-    assert len(tips) == 30 and tips[0].startswith("0.0 to 1.0 s, 40 open, 400 requests/s, 1 dropped")
-    assert "requests/s" not in narrow
+def test_bursts_and_incidents_are_marked_and_close_ones_of_a_kind_are_one_line():
+    bursts = [{"start": 7.0, "end": 9.5, "count": 1200}]
+    incidents = [{"at": at, "kind": kind} for at, kind in ((3.0, "behind"), (3.1, "behind"), (20.0, "worker_lost"))]
+    run = over_time(windows(30, 1.0), summary_of(30.0, bursts, incidents))
+    assert [(part.start, part.end, part.what) for part in run.marked] == [
+        (7.0, 9.5, "burst of 1 200 drops"),
+        (3.0, 3.0, "2 incidents: behind"),
+        (20.0, 20.0, "incident: worker_lost"),
+    ]
+    chart = overview_chart(run)
+    assert chart.shows.endswith("Red: bursts of drops. Dashed lines: incidents of the run.")
+    opened, dropped = chart.panels
+    assert opened.series[0].values == [40 + i % 5 for i in range(30)]
+    assert [i for i, n in enumerate(dropped.series[0].values) if n] == list(range(0, 30, 7))
+
+
+def coloured_line(rows, name):
+    channels = {"x": charts.x("t", "t"), "y": charts.y("n", "n"), "color": charts.colour("what", {name: "red"})}
+    return charts.layer([{**row, "what": name} for row in rows], {"type": "line"}, **channels)
 
 
 def test_a_charts_label_cannot_break_out_of_its_attribute():
-    spec = charts.lines([{"t": 0, "what": "</svg><b>", "n": 1}], charts.x("t", "t"), "n", {"</svg><b>": "red"})
-    picture = charts.draw(spec, '"><script>')
+    picture = charts.draw(coloured_line([{"t": 0, "n": 1}], "</svg><b>"), '"><script>')
     assert "<script>" not in picture and "<b>" not in picture
     assert picture.count("&#34;&gt;&lt;script&gt;") == 2
 
 
 def test_numbers_in_a_picture_are_rounded_and_its_words_are_not():
-    spec = charts.lines([{"t": i / 7, "what": "0.123456789", "n": i} for i in range(9)], charts.x("t", "t"), "n",
-                        {"0.123456789": "red"})  # fmt: skip
-    picture = charts.draw(spec, "0.987654321")
+    picture = charts.draw(coloured_line([{"t": i / 7, "n": i} for i in range(9)], "0.123456789"), "0.987654321")
     assert 'aria-label="0.987654321"' in picture and ">0.123456789<" in picture
     assert not re.search(r' d="[^"]*\.\d{3}', picture)

@@ -23,7 +23,7 @@ from chatload.thresholds.gate import make_gate
 from tests.run_files import add_timelines
 from tests.virtual.million import make
 
-SECTIONS = ["thresholds", "verdicts", "outcomes", "drops", "refresh", "latency", "time", "generator", "settings"]
+SECTIONS = ["thresholds", "verdicts", "requests", "time", "drops", "refresh", "generator", "settings"]
 HOSTILE = "<script>alert(1)</script>\"'&</svg>{{ 7*7 }}"
 
 
@@ -70,7 +70,9 @@ def test_sections_come_in_their_order_and_the_answer_first(run_dir):
     page, summary = page_of(run_dir, "dropped_late.rate < 0.1%", "lateness.p99 < 1s")
     parsed = Texts(page)
     assert [a["id"] for tag, a in parsed.tags if tag == "h2"] == SECTIONS
-    assert parsed.texts.index("1 of 2 thresholds failed") < parsed.texts.index("Thresholds")
+    texts = parsed.texts[parsed.texts.index("Settings") :]  # without the links to the sections
+    order = ["1 of 2 thresholds failed", "Sessions", "Generator lateness p99", "open sessions", "Thresholds"]
+    assert sorted(order, key=texts.index) == order
     assert summary["thresholds"][0]["why"] in parsed.texts
     assert "failed" in parsed.texts
 
@@ -132,11 +134,16 @@ def test_nothing_in_a_run_can_inject(tmp_path):
     )
     with RunWriter.create(tmp_path / "run", settings) as writer:
         add_timelines(writer, [timeline])
+        books = Books()
+        books.sent[HOSTILE], books.latency[HOSTILE] = 1, CensoredHistogram()
+        books.latency[HOSTILE].add(0.25)
+        writer.add_windows([Window(0.0, 1.0, 1, books)])
         writer.incident(HOSTILE, HOSTILE)
         writer.incident("aborted", HOSTILE)
     page, _ = page_of(tmp_path / "run")
     parsed = Texts(page)
-    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    charts = [attributes for tag, attributes in parsed.tags if tag == "figure" and attributes.get("class") == "time"]
+    assert len(charts) >= 3 and [tag for tag, _ in parsed.tags].count("script") == len(charts) + 1
     assert "<script>alert" not in page
     assert "{{ 7*7 }}" in page and "49" not in parsed.texts
     assert [tag for tag, _ in parsed.tags].count("svg") == page.count("<svg ")
@@ -163,7 +170,7 @@ def test_a_run_killed_between_a_window_and_the_books_of_it_has_a_page(tmp_path):
     with RunWriter.create(tmp_path, RunSettings(flex_disconnect_timeout=5.0), 1000.0) as writer:
         writer.add_windows([Window(1000.0, 1001.0, 3, books)])
     page, _ = page_of(tmp_path)
-    assert "GetMessages over time" in page and "never finished" in page
+    assert "GetMessages latency" in page and "never finished" in page
 
 
 def test_a_report_is_written_whole_beside_the_run(run_dir):

@@ -64,12 +64,10 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
     click.echo("\nagainst the server's ledger:")
     reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]
     reconciled = subprocess.run(reconcile, check=False).returncode
-    report = [sys.executable, "-m", "chatload", "report", str(run_dir)]
-    reported = subprocess.run(report, check=False, stdout=subprocess.DEVNULL).returncode
     page = run_dir / "report.html"
     if page.exists():
         click.echo(f"\nopen {page} in a browser")
         screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         if sys.stdout.isatty() and screen:
             click.launch(str(page.absolute()))
-    sys.exit(code or reconciled or reported)
+    sys.exit(code or reconciled)

@@ -1,13 +1,18 @@
 """report.html: the summary of a run with its charts, its worst sessions and its settings."""
 
+import os
 import shlex
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from chatload.errors import printable
-from chatload.features.report import drift_view, figures
+from chatload import exit_codes
+from chatload.errors import ChatloadError, printable
+from chatload.features.report import drift_view, figures, over_time
+from chatload.features.report.summary import summarize
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.features.workloads import name_of
@@ -16,14 +21,17 @@ from chatload.render import words
 from chatload.render.document import Tone
 from chatload.render.html import html
 from chatload.render.output import write_text
+from chatload.render.time_charts import clock, clock_title
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import SETTINGS, RunSettings
-from chatload.vocabulary import Outcome
+from chatload.vocabulary import STATUS_TABLE, SUCCESSFUL, Outcome
 
-#: Rows of the table over time, processes listed, and bursts listed.
-_TABLE_ROWS, _PROCESSES, _BURSTS = 60, 40, 20
+#: Rows of the table over time, processes listed, bursts listed, and sessions drawn that are not folded.
+_TABLE_ROWS, _PROCESSES, _BURSTS, _SHOWN = 60, 40, 20, 3
+#: By how much a page that a run makes by itself gives way to other processes.
+_NICENESS = 10
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 _MEANINGS = {
     "contact": "a request the server may have seen",
@@ -45,21 +53,31 @@ def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
     return path
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Write the page of the run in a folder, judged by its own thresholds. Return the exit code."""
+    # The machine may already hold the chats of the next run.
+    os.nice(_NICENESS)
+    try:
+        with RunReader.open(arguments[0]) as reader:
+            write_report(reader, summarize(reader))
+    except ChatloadError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return exit_codes.PASSED
+
+
 def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:
-    books = reader.books()
-    started = reader.started_at or 0.0
-    over_time = figures.series(reader.windows(), started, max(reader.ended_at or started, started))
-    bursts, drift = summary["bursts"]["bursts"], summary["drift"]
+    books, drift = reader.books(), summary["drift"]
+    run = over_time.over_time(reader.windows(), summary)
     rows = drift_view.drift_table(drift)
     more = PageBlocks(
-        verdicts=(*figures.verdict_chart(summary), *figures.age_chart(summary)),
-        outcomes=(_outcomes(summary),),
-        drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
-        refresh=tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
-        latency=(_latencies(books), *figures.heat_charts(over_time, books)),
-        time=tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
-        drift=() if rows is None else (rows, *drift_view.drift_charts(drift, started)),
-        generator=(*figures.generator_charts(over_time), *_processes(reader)),
+        verdicts=_pair(figures.verdict_chart(summary), figures.age_chart(summary)),
+        requests=tuple(_requests(summary, books, run.length_s)),
+        time=tuple(_over_time(run)),
+        drops=(*_bursts(summary["bursts"]["bursts"], summary["started_at"]), *_worst_sessions(reader)),
+        refresh=_pair(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
+        drift=() if rows is None else (rows, *drift_view.drift_charts(drift, summary["started_at"] or 0.0)),
+        generator=(*over_time.generator_chart(run), *_processes(reader)),
         settings=tuple(_settings(reader, summary)),
     )
     made = f"Made by chatload {summary['chatload_version']} on {words.instant(datetime.now(UTC).timestamp())}"
@@ -68,8 +86,55 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
         more,
         title=f"{summary['name']}: {summary['result']}",
         footer=f"{made} from {summary['name']}'s run file.",
-        tips=True,
+        overview=over_time.overview_chart(run),
     )
+
+
+def _pair(*charts: Iterable[doc.Chart]) -> tuple[doc.Block, ...]:
+    found = tuple(chain(*charts))
+    return (doc.SideBySide(found),) if found else ()
+
+
+def _requests(summary: Mapping[str, Any], books: Books, length_s: float) -> Iterator[doc.Block]:
+    """Yield a table with a row for each operation, and the details below it."""
+    by_operation = summary["requests"]["by_operation"]
+    if not by_operation:
+        yield doc.Sentence("no request was sent")
+        return
+    rows = [
+        doc.TableRow((operation, *_counted(row, length_s), *_timed(row["latency_s"])))
+        for operation, row in sorted(by_operation.items(), key=lambda item: (item[0] != "GetMessages", item[0]))
+    ]
+    headings = (
+        *("operation", "sent", "per second", "failed", *STATUS_TABLE, "other"),
+        *("p50", "p95", "p99", "max", "no answer"),
+    )
+    caption = (
+        "failed: the share of requests that the server did not carry out. 0/false to 2: statusCode/chatEnded of the "
+        "answers. p50 to max: latency. A request without an answer took longer than the client waited, and counts as "
+        "slower than all others"
+    )
+    yield doc.Table("Operations", doc.columns(headings), rows, caption, dense=True)
+    details = (_outcomes(summary), _latencies(books))
+    yield doc.Fold("What each outcome means, response times and more percentiles", details)
+
+
+def _counted(row: Mapping[str, Any], length_s: float) -> Iterator[doc.TableCell]:
+    outcomes, sent = row["by_outcome"], row["sent"]
+    ended = sum(outcomes.values())
+    failed = sum(n for outcome, n in outcomes.items() if outcome not in SUCCESSFUL)
+    yield doc.TableCell(words.number(sent), strong=True)
+    yield doc.TableCell(f"{sent / length_s:.3g}" if sent < 1000 * length_s else words.number(round(sent / length_s)))
+    yield doc.TableCell(words.percent(failed / ended) if ended else "", Tone.BAD if failed else Tone.PLAIN)
+    other = sum(n for outcome, n in outcomes.items() if outcome not in STATUS_TABLE)
+    for n in (*(outcomes[outcome] for outcome in STATUS_TABLE), other):
+        yield doc.TableCell(words.number(n), Tone.PLAIN if n else Tone.SOFT)
+
+
+def _timed(tail: Mapping[str, Any]) -> Iterator[doc.TableCell]:
+    for name in ("p50", "p95", "p99", "max"):
+        yield doc.TableCell(words.of_tail(tail, name), strong=name == "p95")
+    yield doc.TableCell(words.number(tail["unanswered"]), Tone.BAD if tail["unanswered"] else Tone.SOFT)
 
 
 def _outcomes(summary: Mapping[str, Any]) -> doc.Block:
@@ -115,7 +180,9 @@ def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
         "allows after the last contact it surely saw. Red (amber, where not proven) is what was too long. The last "
         "line says what the silence was spent on"
     )
-    yield doc.Section(f"The worst {count}, request by request", (doc.Sentence(how, Tone.SOFT), *stories))
+    shown, folded = stories[:_SHOWN], stories[_SHOWN:]
+    more = [doc.Fold(story.heading, story.blocks) for story in folded]
+    yield doc.Section(f"The worst {count}, request by request", (doc.Sentence(how, Tone.SOFT), *shown, *more))
 
 
 def _latencies(books: Books) -> doc.Block:
@@ -146,24 +213,28 @@ def _latencies(books: Books) -> doc.Block:
     return doc.table("Latency", headings, rows, caption=caption)
 
 
-def _over_time(over_time: figures.Series, bursts: list[tuple[float, float]]) -> Iterator[doc.Block]:
-    charts = list(figures.time_charts(over_time, bursts))
+def _over_time(run: over_time.RunOverTime) -> Iterator[doc.Block]:
+    charts = list(over_time.time_charts(run))
     if not charts:
         yield doc.Sentence("this run has no windows over time", Tone.SOFT)
-    yield from charts
-    windows = over_time.columns[:: max(1, -(-len(over_time.columns) // _TABLE_ROWS))]
-    if not windows:
         return
+    if meaning := over_time.legend(run).strip():
+        yield doc.Sentence(meaning, Tone.SOFT)
+    yield doc.SideBySide(charts)
+    every = max(1, -(-len(run.columns) // _TABLE_ROWS))
     rows = [
         (
-            *(f"{row['t']:.1f}", words.number(row["open"]), f"{row['requests']:.0f}"),
-            *(words.number(row["ended"]), words.number(row["dropped"])),
-            *(words.reading(row["p50"]), words.reading(row["p99"]), words.seconds(row["lateness"])),
+            *(clock(column.start, run.length_s), words.number(column.open)),
+            *(f"{sum(column.sent.values()) / column.length:.0f}", words.number(column.ended)),
+            words.number(column.dropped),
+            *(words.reading(column.reading("GetMessages", quantile)) for quantile in ("p50", "p95", "p99")),
+            words.seconds(column.lateness_s),
         )
-        for row in windows
+        for column in run.columns[::every]
     ]
-    headings = (over_time.unit, "open", "requests/s", "ended", "dropped", "GetMessages p50", "p99", "lateness p99")
-    caption = f"a row for each window; where there are more than {_TABLE_ROWS}, only some of them"
+    quantiles = ("GetMessages p50", "p95", "p99")
+    headings = (clock_title(run.length_s), "open", "requests/s", "ended", "dropped", *quantiles, "lateness p99")
+    caption = f"a row for each {run.width_s:g} s" + (f", of which every {every}th is shown" if every > 1 else "")
     yield doc.Fold("The same in figures", (doc.table("Figures over time", headings, rows, caption=caption),))
 
 
@@ -232,3 +303,7 @@ def _setting(name: str, value: Any) -> str:
     if name.endswith("_at") and isinstance(value, float):
         return words.instant(value)
     return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

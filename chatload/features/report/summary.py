@@ -37,7 +37,7 @@ _REASONS = 10
 #: The most ages at which drops by age are given, and the steps between them (seconds).
 _AGES = 20
 _AGE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-_QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
 _EXIT_CODES: Mapping[str, int] = {
     RunResult.PASSED: exit_codes.PASSED,
     RunResult.NOT_JUDGED: exit_codes.PASSED,

@@ -9,6 +9,7 @@ from typing import Any
 from chatload.features.report import drift_view, sentences
 from chatload.features.report.junit import junit
 from chatload.features.report.summary import summarize
+from chatload.features.report.tiles import tiles
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone
@@ -20,7 +21,7 @@ from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
 
-_RESULTS = {
+RESULT_TONES = {
     RunResult.PASSED: Tone.GOOD, RunResult.FAILED: Tone.BAD, RunResult.INCONCLUSIVE: Tone.WARN,
     RunResult.INVALID: Tone.BAD, RunResult.NOTHING_TESTED: Tone.BAD, RunResult.NOT_JUDGED: Tone.SOFT,
 }  # fmt: skip
@@ -46,14 +47,13 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PageBlocks:
-    """What only the page shows, by section. outcomes, latency: in place of the shorter tables of a text."""
+    """What only the page shows, by section. requests: in place of the narrower tables of a text."""
 
     verdicts: Sequence[doc.Block] = ()
-    outcomes: Sequence[doc.Block] = ()
+    requests: Sequence[doc.Block] = ()
+    time: Sequence[doc.Block] = ()
     drops: Sequence[doc.Block] = ()
     refresh: Sequence[doc.Block] = ()
-    latency: Sequence[doc.Block] = ()
-    time: Sequence[doc.Block] = ()
     drift: Sequence[doc.Block] = ()
     generator: Sequence[doc.Block] = ()
     settings: Sequence[doc.Block] = ()
@@ -64,20 +64,21 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
     result, why = sentences.result_and_why(summary)
     sections = {
         "thresholds": ("Thresholds", _thresholds(summary)),
-        "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.verdicts)),
-        "outcomes": ("Requests by statusCode and chatEnded", more.outcomes or (_requests(summary),)),
-        "drops": ("Why sessions were dropped", (*_drops(summary), *more.drops)),
-        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),
-        "latency": ("Latency", more.latency or (_durations(summary),)),
+        "verdicts": ("Verdicts", (*_verdicts(summary), *more.verdicts)),
+        "requests": ("Requests", more.requests or (_requests(summary), _durations(summary))),
         "time": ("Over time", (*more.time, *_drift(summary, more.drift))),
-        "generator": ("Generator health", tuple(_generator(summary, more.generator))),
-        "settings": ("Settings, and how to repeat the run", more.settings),
+        "drops": ("Why dropped", (*_drops(summary), *more.drops)),
+        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),
+        "generator": ("Generator", tuple(_generator(summary, more.generator))),
+        "settings": ("Settings", more.settings),
     }
     return doc.Document(
         answer=doc.Sentence(why),
-        badge=doc.Badge(result, _RESULTS[RunResult(result)]),
+        badge=doc.Badge(result, RESULT_TONES[RunResult(result)]),
         lead=list(_lead(summary, why)),
         sections=[doc.Section(heading, blocks, anchor) for anchor, (heading, blocks) in sections.items()],
+        subject=sentences.heading(summary),
+        tiles=tiles(summary),
         **page,
     )
 
@@ -97,7 +98,6 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
         yield doc.Sentence(censored, Tone.WARN)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
         yield doc.Sentence(answer, strong=True)
-    yield doc.Sentence(sentences.heading(summary), Tone.SOFT)
     if summary["settings"].get("insecure"):
         yield doc.Sentence("TLS certificates not verified (--insecure)", Tone.WARN, strong=True)
 
@@ -117,7 +117,8 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
     ]
     rows = []
     for threshold in ordered:
-        result, low, high = threshold["result"], _value(threshold, "lower"), _value(threshold, "upper")
+        result = threshold["result"]
+        low, high = (threshold_value(threshold, end) for end in ("lower", "upper"))
         if low and high:
             between = f"{low} … {high}"
         elif low:
@@ -127,7 +128,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         cells: list[doc.TableCell | str] = [
             doc.TableCell(doc.Code(threshold["expression"])),
             doc.TableCell(result, _THRESHOLDS[ThresholdResult(result)], strong=True),
-            _value(threshold, "value"),
+            threshold_value(threshold, "value"),
             between,
             "" if threshold.get("samples") is None else words.number(threshold["samples"]),
             _needed(threshold),
@@ -150,7 +151,7 @@ def _needed(threshold: Mapping[str, Any]) -> str:
     return " / ".join(words.number(n) for n in dict.fromkeys(both))
 
 
-def _value(threshold: Mapping[str, Any], key: str) -> str:
+def threshold_value(threshold: Mapping[str, Any], key: str) -> str:
     """A threshold's value or bound in its unit; shares are fractions of 1, durations seconds."""
     value = threshold.get(key)
     if value is None:
