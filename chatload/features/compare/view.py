@@ -41,7 +41,7 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
     drawn = [row for row in judged if any(figure is not None for figure in (*row.base, *row.new))]
     sections = [
         doc.Section(title, (_metrics(title, judged, bool(comparison.judged)),)),
-        doc.Section("One mark per run", [_strip(row) for row in drawn]),
+        doc.Section("One mark per run", (doc.SideBySide([_strip(row) for row in drawn]),)),
         doc.Section("Runs", (doc.Bullets(named),)),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
     ]
@@ -65,8 +65,26 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         lead.append(doc.Sentence(_REMEDY))
     elif comparison.judged and not comparison.order.is_balanced:
         lead.append(doc.Callout("blocked order", f"{_order(comparison)}. {_BLOCKED_ERRORS}"))
-    answer = doc.Sentence(_answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN))
-    return doc.Document(answer, sections, lead=lead)
+    said = _answer(comparison).removeprefix(f"{comparison.word}: ")
+    answer = doc.Sentence(said, _TONES.get(comparison.word or "", Tone.PLAIN))
+    badge = None if comparison.word is None else doc.Badge(comparison.word, _TONES[comparison.word])
+    return doc.Document(answer, sections, badge, lead, tiles=list(_tiles(comparison)))
+
+
+def _tiles(comparison: Comparison) -> Iterator[doc.Tile]:
+    """Yield the runs of each side, the metrics by result, and the settings that differ."""
+    for side, runs in (("base", comparison.base), ("new", comparison.new)):
+        sessions = sum(run.sessions for run in runs)
+        yield doc.Tile(side, words.plural(len(runs), "run"), words.plural(sessions, "session"))
+    if comparison.judged:
+        judged = [row.word for row in comparison.judged]
+        for word in (WORSE, BETTER, EQUIVALENT, UNDECIDED):
+            count = judged.count(word)
+            of = f"of {words.plural(len(judged), 'metric')}"
+            yield doc.Tile(word, words.number(count), of, _TONES[word] if count else Tone.PLAIN)
+    else:
+        metrics = sum(row.metric.judged for row in comparison.rows)
+        yield doc.Tile("judged", "nothing", f"{words.plural(metrics, 'metric')} shown", Tone.WARN)
 
 
 _REMEDY = (
