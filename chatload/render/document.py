@@ -216,7 +216,7 @@ Block = Sentence | Callout | Bullets | Verbatim | Terms | Table | Chart | TimeCh
 
 @dataclass(frozen=True)
 class Badge:
-    """The result of a report in one or two words. in_text: a text begins with it, because its answer does not say it."""
+    """The result of a report in one or two words. in_text: a text begins with it, if its answer does not."""
 
     word: str
     tone: Tone
