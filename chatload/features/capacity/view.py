@@ -188,7 +188,7 @@ def _tiles(facts: Mapping[str, Any]) -> Iterator[doc.Tile]:
         length = words.duration(facts["rules"]["confirming_s"])
         yield doc.Tile("held at the end", words.number(capacity["lower"]), f"sessions, for {length}")
         bound = capacity["drops_per_chat_hour_upper"]
-        most = "no bound" if bound is None else f"at most {per_unit_text(bound, up=True)}"
+        most = "no bound" if bound is None else f"≤ {per_unit_text(bound, up=True)}"
         drops = f"{words.plural(capacity['drops'], 'drop')} in {capacity['chat_hours']:.3g} chat-hours"
         yield doc.Tile("drops per chat-hour", most, drops)
     outcomes = [step["outcome"] for step in steps]
@@ -348,10 +348,10 @@ def _over_time(facts: Mapping[str, Any]) -> TimeChart:
     """Return the sessions wanted, by what came of the step, and the sessions open."""
     steps, course = facts["steps"], facts["course"]
     times = [at for at, _, _ in course]
-    outcomes = [next((s["outcome"] for s in steps if s["begun_s"] <= at <= s["ended_s"]), "") for at in times]
+    during = [next((s for s in reversed(steps) if s["begun_s"] <= at <= s["ended_s"]), None) for at in times]
     series = [TimeSeries("open", "var(--area)", [still for _, _, still in course], MarkKind.AREA)]
     for outcome, colour in _COLOURS.items():
-        wanted = [wanted if own == outcome else None for (_, wanted, _), own in zip(course, outcomes, strict=True)]
+        wanted = [step["load"] if step is not None and step["outcome"] == outcome else None for step in during]
         if any(value is not None for value in wanted):
             series.append(TimeSeries(f"wanted: {outcome}", colour, wanted))
     length = max(steps[-1]["ended_s"], times[-1])

@@ -41,9 +41,12 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         for side, runs in (("base", comparison.base), ("new", comparison.new))
     ]
     drawn = [row for row in judged if any(figure is not None for figure in (*row.base, *row.new))]
+    # What decided the result is the chart of the first screen.
+    drawn.sort(key=lambda row: row.word != comparison.word)
+    strips = [_strip(row) for row in drawn]
     sections = [
         doc.Section(title, (_metrics(title, judged, bool(comparison.judged)),)),
-        doc.Section("One mark per run", (doc.SideBySide([_strip(row) for row in drawn]),)),
+        *([doc.Section("One mark per run", (doc.SideBySide(strips[1:]),))] if strips[1:] else []),
         doc.Section("Runs", (doc.Bullets(named),)),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
     ]
@@ -70,7 +73,9 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
     said = _answer(comparison).removeprefix(f"{comparison.word}: ")
     answer = doc.Sentence(said, _TONES.get(comparison.word or "", Tone.PLAIN))
     badge = None if comparison.word is None else doc.Badge(comparison.word, _TONES[comparison.word])
-    return doc.Document(answer, sections, badge, lead, tiles=list(_tiles(comparison)))
+    return doc.Document(
+        answer, sections, badge, lead, tiles=list(_tiles(comparison)), overview=strips[0] if strips else None
+    )
 
 
 def _tiles(comparison: Comparison) -> Iterator[doc.Tile]:

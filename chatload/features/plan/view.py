@@ -220,7 +220,7 @@ def _tiles(report: PlanReport) -> Iterator[Tile]:
     binding = plan.binding
     yield Tile("decides", LABELS[binding.constraint], f"{_figure(binding.per_server)} a server, {binding.origin}")
     claim = plan.drops
-    bound = "not known" if claim.upper is None else f"under {bound_text(claim.upper, up=True)}"
+    bound = "not known" if claim.upper is None else f"≤ {bound_text(claim.upper, up=True)}"
     target = "no target" if claim.target is None else f"target {_share(claim.target)}: {claim.result}"
     yield Tile("drop rate", bound, target, _TONES.get(claim.result, Tone.PLAIN))
 

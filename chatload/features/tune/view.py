@@ -112,11 +112,11 @@ def _tiles(tuning: Tuning) -> Iterator[doc.Tile]:
     else:
         yield doc.Tile("refresh every", interval(best), f"{best.fraction:g} of the timeout", Tone.GOOD)
         counted = f"{dropped(best)} of {words.plural(best.sessions, 'session')}"
-        yield doc.Tile("dropped there", f"under {bound_text(best.upper, up=True)}", f"{counted}, {sure}")
+        yield doc.Tile("dropped there", f"≤ {bound_text(best.upper, up=True)}", f"{counted}, {sure}")
         yield doc.Tile("margin p1", words.seconds(best.margin_p1_s) or "none", "what 99 of 100 sessions had left")
     if saving is not None:
-        share = f"{100 * saving.share_of_polls:.0f} % of its polls"
-        yield doc.Tile("saved", f"{saving.requests_per_s_per_chat:.3f}/s a chat", f"against the widget: {share}")
+        share = f"requests of a chat: {100 * saving.share_of_polls:.0f} % of the widget's polls"
+        yield doc.Tile("saved", f"{saving.requests_per_s_per_chat:.3f}/s", share)
     yield doc.Tile("target", words.percent(tuning.target), "of the sessions dropped at most")
     results = [word(arm, tuning) for arm in tuning.arms]
     counted = ", ".join(f"{results.count(name)} {name}" for name in _TONES if name in results)
