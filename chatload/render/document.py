@@ -220,10 +220,11 @@ Block = Sentence | Callout | Bullets | Verbatim | Terms | Table | Chart | TimeCh
 
 @dataclass(frozen=True)
 class Badge:
-    """The result of a report in one or two words."""
+    """The result of a report in one or two words. in_text: a text begins with it, if its answer does not."""
 
     word: str
     tone: Tone
+    in_text: bool = True
 
 
 @dataclass(frozen=True)
@@ -257,8 +258,8 @@ class Document:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """What follows the answer in a text: lead, subject, tiles as a list, and sections."""
+        """What follows the answer in a text: lead, subject, tiles as a section, and the sections."""
         subject = [Sentence(self.subject, Tone.SOFT)] if self.subject else []
         said = [(tile.label, f"{tile.value} ({tile.detail})" if tile.detail else tile.value) for tile in self.tiles]
-        tiles = [Terms(said)] if said else []
+        tiles = [Section("At a glance", (Terms(said),))] if said else []
         return (*self.lead, *subject, *tiles, *self.sections)

@@ -3,6 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 
@@ -45,6 +46,9 @@ def html(document: Document) -> str:
     templates.globals.update(
         draw=draw, pictures=pictures, as_json=as_json, clock_title=clock_title, more=words.more, items=_ITEMS
     )
+    # Every section is in the list of links at the top of the page.
+    sections = [replace(part, anchor=part.anchor or f"section-{i}") for i, part in enumerate(document.sections, 1)]
+    document = replace(document, sections=sections)
     blocks = (*([document.overview] if document.overview else []), *document.lead, *document.sections)
     kinds = set(_kinds(blocks))
     scripts = [templates.get_template("tip.js.j2").render()] if Chart in kinds else []

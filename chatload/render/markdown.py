@@ -18,7 +18,7 @@ _APART = "\u200b"
 
 def markdown(document: doc.Document) -> str:
     answer = _inline(capitalised(document.answer.text))
-    if document.badge is None:
+    if document.badge is None or not document.badge.in_text:
         head = [f"### {answer}"]
     else:
         head = [f"### chatload: {escaped(document.badge.word)}", f"**{answer}**"]

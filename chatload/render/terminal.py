@@ -43,7 +43,7 @@ def render(document: doc.Document, stream: IO[str], width: int | None = None) ->
         highlight=False, markup=False, emoji=False,
     )  # fmt: skip
     badge = document.badge
-    head = f"{badge.word.upper()}: " if badge else ""
+    head = f"{badge.word.upper()}: " if badge and badge.in_text else ""
     style = f"bold {_STYLES[badge.tone if badge else document.answer.tone]}"
     answer = _wrapped(head + plain(document.answer.text), width, style)
     for line, style in chain(answer, _blocks(document.blocks, width)):

@@ -73,7 +73,7 @@ def test_undecided_is_0_and_says_what_is_still_possible(capsys: pytest.CaptureFi
     assert compare(*five("base"), "--", *five("same")) == 0
     out = capsys.readouterr().out
     said = " ".join(out.split("\n\n")[0].split())
-    assert said.startswith("undecided: a change for the worse is neither shown nor excluded. Still possible: dropped ")
+    assert said.startswith("UNDECIDED: a change for the worse is neither shown nor excluded. Still possible: dropped ")
     assert re.search(r"Still possible: .*dropped sessions \+\d\.\d\d pt", said)
     assert "Settings that differ" not in out
     assert out.index("What these runs can find") < out.index("Judged")
@@ -84,7 +84,7 @@ def test_equivalence_is_required_when_asked_for(capsys: pytest.CaptureFixture[st
     assert compare(*five("base"), "--", *five("same"), "--require-equivalence") == 4
     assert compare(*five("base"), "--", *five("same"), *wide) == 0
     assert (
-        "\nequivalent: 6 metrics within the tolerance at 95 % confidence, 5 runs against 5\n" in capsys.readouterr().out
+        "\nEQUIVALENT: 6 metrics within the tolerance at 95 % confidence, 5 runs against 5\n" in capsys.readouterr().out
     )
     assert compare(*five("base"), "--", *five("slow"), "--require-equivalence") == 1
     assert compare(*five("slow"), "--", *five("base"), "--require-equivalence") == 4
@@ -94,11 +94,11 @@ def test_equivalence_is_required_when_asked_for(capsys: pytest.CaptureFixture[st
 def test_runs_in_blocks_are_not_comparable(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(*five("base"), "--", *five("late")) == 4
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("not comparable: in the order of time the runs are BBBBBNNNNN (B = base, N = new), so a ")
+    assert said.startswith("NOT COMPARABLE: in the order of time the runs are BBBBBNNNNN (B = base, N = new), so a ")
     assert "chatload compare --plan prints a schedule" in said and "What these runs can find" not in said
     assert compare(*five("base"), "--", *five("late"), "--allow-blocked") == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("worse: ") and "BLOCKED ORDER: in the order of time the runs are BBBBBNNNNN" in said
+    assert said.startswith("WORSE: ") and "BLOCKED ORDER: in the order of time the runs are BBBBBNNNNN" in said
     assert compare(*five("base"), "--", *five("late"), "--json") == 4
     data = json.loads(capsys.readouterr().out)
     assert (data["word"], data["order"]["is_balanced"], data["findable"]) == ("not comparable", False, [])
@@ -135,10 +135,10 @@ def test_a_plan_by_earlier_runs_says_how_many(capsys: pytest.CaptureFixture[str]
 def test_worse_is_1_and_better_the_other_way_round_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(*five("base"), "--", *five("slow")) == 1
     out = capsys.readouterr().out
-    assert out.startswith("worse: GetMessages latency p99 +")
+    assert out.startswith("WORSE: GetMessages latency p99 +")
     assert re.search(r"\n\nSettings that differ\n.*\n─+\nchatload_version +1 +2 +no\n", out)
     assert compare(*five("slow"), "--", *five("base")) == 0
-    assert "better: GetMessages latency p99 −" in capsys.readouterr().out
+    assert "BETTER: GetMessages latency p99 −" in capsys.readouterr().out
 
 
 def test_what_is_within_the_tolerance_is_0() -> None:
@@ -261,17 +261,17 @@ def test_markdown_and_html_show_names_as_they_are(tmp_path: Path) -> None:
     assert r"a\_&lt;b&gt;\|\`x\` @&#8203;team #&#8203;12 (" in markdown.read_text()
     html = page.read_text()
     assert "a_&lt;b&gt;|`x` @team #12" in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html and "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html and "<script>alert" not in html
 
 
 def test_the_page_is_whole_by_itself(tmp_path: Path) -> None:
     page = tmp_path / "c.html"
     assert compare(*five("base"), "--", *five("slow"), "--html", page) == 1
     html = page.read_text()
-    assert '<h1 class="bad">Worse: GetMessages latency p99 +' in html
+    assert "<h1>GetMessages latency p99 +" in html
     assert html.count('role="img" aria-label="') == 2 * 6
     assert "prefers-color-scheme: dark" in html and "var(--good)" in html
-    assert not re.search(r"<script|<link|@import|\b(src|href)=", html)
+    assert html.count("<script") == 1 and not re.search(r"<link|@import|\b(src|href)=", html)
     assert set(re.findall(r"https?://[^\"' <]+", html)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",

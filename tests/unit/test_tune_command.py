@@ -91,11 +91,11 @@ def test_what_cannot_be_meant_is_one_line_and_exit_2(tmp_path, capsys, arguments
     assert err.startswith("chatload: ") and err.count("\n") == 1
 
 
-def test_the_page_is_whole_without_scripts_and_escapes(tmp_path):
+def test_the_page_is_whole_and_escapes(tmp_path):
     run = make(tmp_path / "<b>run", GOOD, BAD)
     assert _code(["tune", "--run", str(run)]) == 0
     page = (run / "tune.html").read_text()
-    assert page.rstrip().endswith("</html>") and "<script" not in page and "<b>run" not in page
+    assert page.rstrip().endswith("</html>") and page.count("<script") == 1 and "<b>run" not in page
     assert page.count('class="marks wide"') == page.count('class="marks narrow"') == 2
     assert "0.5" in (run / "tune.md").read_text()
 

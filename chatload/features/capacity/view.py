@@ -19,6 +19,7 @@ from chatload.render.document import Tone
 from chatload.render.html import html
 from chatload.render.output import write_text
 from chatload.render.terminal import render
+from chatload.render.time_charts import MarkKind, Panel, TimeChart, TimeSeries, Unit, ValueAxis
 from chatload.stats.rates import per_unit_text
 from chatload.stats.usl import Interval, Usl, fit
 from chatload.thresholds.metrics import parse
@@ -29,8 +30,6 @@ SCHEMA_VERSION = 2
 CAPACITY_FILE, PAGE_FILE = "capacity.json", "capacity.html"
 _OUTCOMES = {"held": Tone.GOOD, "not held": Tone.BAD, "undecided": Tone.WARN, "spoilt": Tone.SOFT}
 _COLOURS = {"held": "var(--pass)", "not held": "var(--bad)", "undecided": "var(--warn)", "spoilt": "var(--none)"}
-#: Above this length (seconds) the time axis is in minutes.
-_MINUTES_FROM_S = 300.0
 
 
 def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
@@ -165,12 +164,42 @@ def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
         answer=doc.Sentence(answer(facts)),
         badge=doc.Badge(facts["kind"], Tone.GOOD) if claim else doc.Badge("no claim", Tone.WARN),
         lead=[doc.Sentence(said, Tone.SOFT) for said in sentences(facts)],
+        tiles=list(_tiles(facts)),
+        overview=_over_time(facts) if facts["steps"] and facts["course"] else None,
         sections=(
             doc.Section("Step by step", (_steps(facts["steps"]), doc.Bullets(list(_troubles(facts["steps"]))))),
-            doc.Section("Charts", list(_charts(facts))),
+            doc.Section("Charts", (doc.SideBySide(list(_charts(facts))),)),
             doc.Section("What had to hold", (doc.Bullets(thresholds), doc.Sentence(condition, Tone.SOFT))),
         ),
     )
+
+
+def _tiles(facts: Mapping[str, Any]) -> Iterator[doc.Tile]:
+    """Yield capacity, confirmation, drops, steps, first trouble, and peak of the throughput."""
+    capacity, steps, trouble, usl = facts["capacity"], facts["steps"], facts["trouble"], facts["usl"]
+    if capacity is None:
+        yield doc.Tile("capacity", "no claim", f"{words.plural(facts['held'], 'session')} held at most", Tone.WARN)
+    else:
+        value = words.number(capacity["lower"])
+        if capacity["upper"] > capacity["lower"]:
+            value += f"\u2013{words.number(capacity['upper'])}"
+        sure = f"sessions, with {words.confidence(capacity['confidence'])} confidence"
+        yield doc.Tile("capacity", value, sure, Tone.GOOD)
+        length = words.duration(facts["rules"]["confirming_s"])
+        yield doc.Tile("held at the end", words.number(capacity["lower"]), f"sessions, for {length}")
+        bound = capacity["drops_per_chat_hour_upper"]
+        most = "no bound" if bound is None else f"≤ {per_unit_text(bound, up=True)}"
+        drops = f"{words.plural(capacity['drops'], 'drop')} in {capacity['chat_hours']:.3g} chat-hours"
+        yield doc.Tile("drops per chat-hour", most, drops)
+    outcomes = [step["outcome"] for step in steps]
+    counted = ", ".join(f"{outcomes.count(name)} {name}" for name in _OUTCOMES if name in outcomes)
+    yield doc.Tile("steps", words.number(len(steps)), counted)
+    if trouble is not None:
+        what = trouble["metric"] or "the generator"
+        yield doc.Tile("trouble", words.duration(trouble["at_s"]), f"into the run, first seen: {what}", Tone.WARN)
+    if usl is not None and usl["peak"] is not None:
+        peak = f"sessions: the greatest throughput, {_span(usl['peak_interval'], '.0f')}"
+        yield doc.Tile("peak", words.number(round(usl["peak"])), peak)
 
 
 def answer(facts: Mapping[str, Any]) -> str:
@@ -308,7 +337,6 @@ def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
     if facts["kind"] == "knee" and facts["capacity"] is not None:
         yield _chance(facts)
     if facts["steps"]:
-        yield _over_time(facts)
         yield _latency(facts)
     if any(step["refused"] or step["dropped"] for step in facts["steps"]):
         yield _losses(facts)
@@ -316,32 +344,20 @@ def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
         yield _throughput(facts["usl"])
 
 
-def _over_time(facts: Mapping[str, Any]) -> doc.Chart:
-    steps = facts["steps"]
-    scale, unit = (60.0, "minutes") if steps[-1]["ended_s"] > _MINUTES_FROM_S else (1.0, "seconds")
-    time = charts.x("t", f"{unit} into the run")
-    rows = [
-        {"t": s["begun_s"] / scale, "t2": s["ended_s"] / scale, "load": s["load"], "outcome": s["outcome"],
-         "tip": f"{words.plural(s['load'], 'session')}, {s['purpose']}: {s['outcome']}"}
-        for s in steps
-    ]  # fmt: skip
-    course = [{"t": at / scale, "load": still} for at, _, still in facts["course"]]
-    up = charts.y("load", "sessions", scale={"zero": True})
-    there = {step["outcome"] for step in steps}
-    colours = {outcome: colour for outcome, colour in _COLOURS.items() if outcome in there}
-    area = {"type": "area", "aria": False, "color": "var(--c6)", "opacity": 0.3}
-    opened = charts.layer(course, area, x=time, y=up)
-    wanted = charts.layer(
-        rows,
-        {"type": "rule", "strokeWidth": 5},
-        x=time,
-        x2={"field": "t2"},
-        y=up,
-        description={"field": "tip"},
-        color=charts.colour("outcome", colours),
-    )
-    said = "A bar for each step: the sessions wanted, and what came of it. Shaded: the sessions that were open."
-    return doc.Chart("Load against time", {"layer": [opened, wanted]}, said)
+def _over_time(facts: Mapping[str, Any]) -> TimeChart:
+    """Return the sessions wanted, by what came of the step, and the sessions open."""
+    steps, course = facts["steps"], facts["course"]
+    times = [at for at, _, _ in course]
+    during = [next((s for s in reversed(steps) if s["begun_s"] <= at <= s["ended_s"]), None) for at in times]
+    series = [TimeSeries("open", "var(--area)", [still for _, _, still in course], MarkKind.AREA)]
+    for outcome, colour in _COLOURS.items():
+        wanted = [step["load"] if step is not None and step["outcome"] == outcome else None for step in during]
+        if any(value is not None for value in wanted):
+            series.append(TimeSeries(f"wanted: {outcome}", colour, wanted))
+    length = max(steps[-1]["ended_s"], times[-1])
+    said = "The sessions wanted, in the colour of what came of the step, and the sessions that were open"
+    panel = Panel(ValueAxis("sessions", Unit.COUNT, least=1), series, height=230)
+    return TimeChart("", said, times, length / len(times), length, (panel,))
 
 
 def _chance(facts: Mapping[str, Any]) -> doc.Chart:

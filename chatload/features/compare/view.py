@@ -41,9 +41,12 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         for side, runs in (("base", comparison.base), ("new", comparison.new))
     ]
     drawn = [row for row in judged if any(figure is not None for figure in (*row.base, *row.new))]
+    # What decided the result is the chart of the first screen.
+    drawn.sort(key=lambda row: row.word != comparison.word)
+    strips = [_strip(row) for row in drawn]
     sections = [
         doc.Section(title, (_metrics(title, judged, bool(comparison.judged)),)),
-        doc.Section("One mark per run", [_strip(row) for row in drawn]),
+        *([doc.Section("One mark per run", (doc.SideBySide(strips[1:]),))] if strips[1:] else []),
         doc.Section("Runs", (doc.Bullets(named),)),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
     ]
@@ -67,8 +70,28 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         lead.append(doc.Sentence(_REMEDY))
     elif comparison.judged and not comparison.order.is_balanced:
         lead.append(doc.Callout("blocked order", f"{_order(comparison)}. {_BLOCKED_ERRORS}"))
-    answer = doc.Sentence(_answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN))
-    return doc.Document(answer, sections, lead=lead)
+    said = _answer(comparison).removeprefix(f"{comparison.word}: ")
+    answer = doc.Sentence(said, _TONES.get(comparison.word or "", Tone.PLAIN))
+    badge = None if comparison.word is None else doc.Badge(comparison.word, _TONES[comparison.word])
+    return doc.Document(
+        answer, sections, badge, lead, tiles=list(_tiles(comparison)), overview=strips[0] if strips else None
+    )
+
+
+def _tiles(comparison: Comparison) -> Iterator[doc.Tile]:
+    """Yield the runs of each side, the metrics by result, and the settings that differ."""
+    for side, runs in (("base", comparison.base), ("new", comparison.new)):
+        sessions = sum(run.sessions for run in runs)
+        yield doc.Tile(side, words.plural(len(runs), "run"), words.plural(sessions, "session"))
+    if comparison.judged:
+        judged = [row.word for row in comparison.judged]
+        for word in (WORSE, BETTER, EQUIVALENT, UNDECIDED):
+            count = judged.count(word)
+            of = f"of {words.plural(len(judged), 'metric')}"
+            yield doc.Tile(word, words.number(count), of, _TONES[word] if count else Tone.PLAIN)
+    else:
+        metrics = sum(row.in_family for row in comparison.rows)
+        yield doc.Tile("judged", "nothing", f"{words.plural(metrics, 'metric')} shown", Tone.WARN)
 
 
 _REMEDY = (

@@ -76,8 +76,11 @@ def _customers(text: str) -> int | None:
 )  # fmt: skip
 @click.option("--seed", type=INTEGER, default=0, help="Seed of the random numbers. Default: 0.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Write forecast.json and .md there.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def forecast(run: Path, as_json: bool, output: Path | None, processes: int | None, **given: Any) -> int:
+def forecast(
+    run: Path, as_json: bool, output: Path | None, html: Path | None, processes: int | None, **given: Any
+) -> int:
     """Forecast drop rate, request rate and margin for other numbers of sessions and other refresh intervals.
 
     The virtual driver is fitted to RUN: round trips, failures, incidents, agents. First the run is replayed in virtual
@@ -111,7 +114,7 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
             raise UsageError(why, "choose another --output") from None
         write_json(report, output / "forecast.json")
         markdown = output / "forecast.md"
-    deliver(view.forecast_document(report), report if as_json else None, markdown)
+    deliver(view.forecast_document(report), report if as_json else None, markdown, html)
     return exit_codes.PASSED if report["goodness"]["reproduces"] else exit_codes.INCONCLUSIVE
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatload.render.document import (
+    Badge,
     Block,
     Bullets,
     Document,
@@ -12,6 +13,7 @@ from chatload.render.document import (
     Table,
     TableColumn,
     TableRow,
+    Tile,
     Tone,
     columns,
     table,
@@ -55,8 +57,11 @@ def forecast_document(report: Report) -> Document:
             table("Drops by incident", incidents, [_drops(row) for row in report["predictions"]], caption=_CAPTION),
         ]
     forecast.append(Bullets([_held(row) for row in report["predictions"]]))
+    fits = report["goodness"]["reproduces"]
     return Document(
         answer=Sentence(fit_line(report), tone),
+        badge=Badge("forecast" if fits else "no forecast", tone, in_text=False),
+        tiles=list(_tiles(report)),
         sections=(
             Section("Fit to the run", (table("Fit to the run", fit, tuple(goodness_rows(report)), sides="lrrrl"),)),
             Section("Forecast", forecast),
@@ -66,11 +71,33 @@ def forecast_document(report: Report) -> Document:
     )
 
 
+def _tiles(report: Report) -> Iterator[Tile]:
+    """Yield the fit, and the forecast for the largest load."""
+    goodness = report["goodness"]
+    good = sum(row["good"] for row in goodness["figures"] if row["judged"])
+    judged = sum(row["judged"] for row in goodness["figures"])
+    tone = Tone.GOOD if goodness["reproduces"] else Tone.BAD
+    yield Tile("fit", f"{good} of {judged}", f"figures of {report['run']['name']} reproduced", tone)
+    worst = _worst(report) if goodness["reproduces"] else None
+    if worst is not None:
+        yield Tile("sessions", number(worst["sessions"]), f"refresh {refresh(worst)}")
+        yield Tile("dropped", percent(worst["drop_rate"]), f"95 % interval {bounds(worst)}")
+        yield Tile("requests/s", number(round(worst["requests_per_s"])))
+        yield Tile("margin p1", _s(worst["margins_s"].get("p1")) or "none")
+        per_hour = worst["drops_per_chat_hour"]
+        if per_hour is not None:
+            yield Tile("drops per chat-hour", hourly(per_hour))
+
+
+def _worst(report: Report) -> Report | None:
+    return max(report["predictions"], key=lambda row: (row["sessions"], row["drop_rate"]), default=None)
+
+
 def answer(report: Report) -> str:
     """The forecast in one sentence."""
     if not report["goodness"]["reproduces"]:
         return "no forecast: the fit does not reproduce the run it was made from"
-    worst = max(report["predictions"], key=lambda row: (row["sessions"], row["drop_rate"]), default=None)
+    worst = _worst(report)
     if worst is None:
         return "the fit reproduces the run"
     return (

@@ -25,9 +25,10 @@ def history_document(history: History) -> doc.Document:
     # What is worse comes first, then what changed.
     ordered = sorted(history.metrics, key=lambda row: (row.result is not SinceResult.WORSE, not row.changes))
     changed = [row for row in ordered if row.changes]
+    charts = [_chart(row, history) for row in ordered]
     sections = [
         doc.Section("Metrics", (_metrics(history, ordered),)),
-        doc.Section("One mark per run", [_chart(row, history) for row in ordered]),
+        *([doc.Section("One mark per run", (doc.SideBySide(charts[1:]),))] if charts[1:] else []),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(history)]),
     ]
     if changed:
@@ -40,7 +41,30 @@ def history_document(history: History) -> doc.Document:
     untested = [
         doc.Callout("left out", f"the last run, {run}: nothing can be concluded from it") for run in history.untested
     ]
-    return doc.Document(doc.Sentence(_answer(history), tone), sections, badge, untested, title="History of runs")
+    return doc.Document(
+        doc.Sentence(_answer(history), tone),
+        sections,
+        badge,
+        untested,
+        title="History of runs",
+        tiles=list(_tiles(history)),
+        overview=charts[0] if charts else None,
+    )
+
+
+def _tiles(history: History) -> Iterator[doc.Tile]:
+    """Yield runs, what is worse and better, changes, and what can be found."""
+    left = f"{words.number(len(history.left_out))} left out" if history.left_out else "none left out"
+    yield doc.Tile("runs", words.number(len(history.runs)), f"judged since {history.runs[history.since].run}; {left}")
+    for name, result in (("worse", SinceResult.WORSE), ("better", SinceResult.BETTER)):
+        count = sum(row.result is result for row in history.metrics)
+        tone = _TONES[result] if count else Tone.PLAIN
+        yield doc.Tile(name, words.number(count), f"of {words.plural(len(history.metrics), 'metric')}", tone)
+    changes = sum(len(row.changes) for row in history.metrics)
+    yield doc.Tile("changes", words.number(changes), "of level, over all runs")
+    yield doc.Tile("confidence", words.confidence(history.confidence), "that a history without changes shows none")
+    if history.needed:
+        yield doc.Tile("needed", words.plural(history.needed, "more run"), "until a change can be found", Tone.WARN)
 
 
 def _answer(history: History) -> str:

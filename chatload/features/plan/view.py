@@ -38,7 +38,7 @@ from chatload.features.plan.inputs import (
 )
 from chatload.features.plan.queueing import built_up, mean_open, whole_level
 from chatload.render import charts
-from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
+from chatload.render.document import Badge, Bullets, Chart, Document, Section, Sentence, Tile, Tone, table
 from chatload.render.words import MINUS, confidence, duration, number, percent, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 
@@ -182,7 +182,7 @@ def plan_document(report: PlanReport) -> Document:
     inputs = table("Inputs", ("input", "value", "from"), given, sides="lrl")
     sections = (
         Section(peak.name, (peak, *_day_chart(plan), _chats_chart(plan))),
-        Section(carry.name, (carry, _growth_chart(plan))),
+        Section(carry.name, (carry,)),
         *_chances(report),
         *([Section(intervals.name, (intervals,))] if intervals.rows else []),
         Section(depends.name, (depends, _influence_chart(report))),
@@ -195,7 +195,34 @@ def plan_document(report: PlanReport) -> Document:
     if found := expected_drops(plan.drops, plan.demand):
         lead.append(Sentence(_expected(found)))
     lead.append(Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
-    return Document(answer=Sentence(answer(plan)), lead=lead, sections=sections)
+    return Document(
+        answer=Sentence(answer(plan)),
+        badge=Badge("plan", _TONES.get(plan.drops.result, Tone.PLAIN), in_text=False),
+        lead=lead,
+        sections=sections,
+        tiles=list(_tiles(report)),
+        overview=_growth_chart(plan),
+    )
+
+
+def _tiles(report: PlanReport) -> Iterator[Tile]:
+    """Yield servers, headroom, chats, requests, the limit that decides, and the drop rate."""
+    plan, demand = report.plan, report.plan.demand
+    spare = f"{number(plan.needed)} carry the peak, {number(demand.spare)} spare"
+    yield Tile("servers", number(plan.servers), spare, Tone.GOOD)
+    headroom = f"more chats per hour before {plural(plan.needed, 'server')} are full"
+    yield Tile("headroom", _percent(plan.headroom - 1), headroom)
+    arrive = f"{_figure(plan.peak.mean_arrivals)} arrive in the peak hour"
+    yield Tile("chats at once", number(plan.peak.chats), f"planned for {demand.percentile:g} %; {arrive}")
+    requests = plan.loads[Constraint.REQUESTS]
+    if requests is not None:
+        yield Tile("requests/s", _figure(requests), f"a refresh every {demand.poll_interval_s:g} s")
+    binding = plan.binding
+    yield Tile("decides", LABELS[binding.constraint], f"{_figure(binding.per_server)} a server, {binding.origin}")
+    claim = plan.drops
+    bound = "not known" if claim.upper is None else f"≤ {bound_text(claim.upper, up=True)}"
+    target = "no target" if claim.target is None else f"target {_share(claim.target)}: {claim.result}"
+    yield Tile("drop rate", bound, target, _TONES.get(claim.result, Tone.PLAIN))
 
 
 def interval_rows(report: PlanReport) -> list[IntervalRow]:

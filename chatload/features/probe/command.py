@@ -55,6 +55,7 @@ from chatload.target import read_rules, require_agreed
     help="The owner of HOST agrees to this: needed unless it is loopback or private. Repeatable.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 def probe(
     host: str,
     service: str,
@@ -63,6 +64,7 @@ def probe(
     client_cert: str | None,
     agreed: tuple[str, ...],
     as_json: bool,
+    html: Path | None,
     **limits: Any,
 ) -> int:
     """Measure how long a server lets a chat be silent before it drops it.
@@ -108,7 +110,7 @@ def probe(
     if not found.sessions_opened and not found.interrupted:
         why = next((warning for warning in found.warnings if "could not be opened" in warning), "no chat was opened")
         raise UsageError(why, "check that the service takes chats, and --service")
-    deliver(probe_document(found), found.to_dict() if as_json else None)
+    deliver(probe_document(found), found.to_dict() if as_json else None, html_file=html)
     if found.interrupted:
         return exit_codes.INTERRUPTED
     return exit_codes.INCONCLUSIVE if found.timeout_s is None else exit_codes.PASSED

@@ -7,7 +7,7 @@ from typing import Any
 from chatload import __version__
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck
 from chatload.features.probe.probe import Probe
-from chatload.render.document import Document, Section, Sentence, Tone, table
+from chatload.render.document import Badge, Document, Section, Sentence, Tile, Tone, table
 from chatload.render.words import plural, seconds
 
 #: A configured value this close to a bound (seconds) counts as equal.
@@ -168,7 +168,28 @@ def probe_document(found: Measurement) -> Document:
         Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
     ]
     said = Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN)
-    return Document(said, (Section("Measured", (rows,)), Section("Remarks", remarks)))
+    word, tone = ("not measured", Tone.WARN) if found.timeout_s is None else ("measured", Tone.GOOD)
+    badge = Badge(word, tone, in_text=False)
+    sections = (Section("Measured", (rows,)), Section("Remarks", remarks))
+    return Document(said, sections, badge, tiles=list(_tiles(found)))
+
+
+def _tiles(found: Measurement) -> Iterator[Tile]:
+    """Yield timeout, the silences it follows from, and the chats that were opened."""
+    if found.timeout_s is None:
+        yield Tile("timeout", "unknown", "no chat was dropped", Tone.WARN)
+    else:
+        bounds = f"{_exact(found.timeout_lower_s)} to {_exact(found.timeout_upper_s)}"
+        yield Tile("timeout", _exact(found.timeout_s), bounds, Tone.GOOD)
+    yield Tile("survived", seconds(found.silence_survived_s), "the longest silence of a chat that lived")
+    if found.silence_dropped_s is not None:
+        yield Tile("dropped", seconds(found.silence_dropped_s), "the shortest silence that dropped a chat, at most")
+    if found.timeout_s is not None:
+        value, detail = _sweep_cells(found)
+        yield Tile("sweep", value, detail)
+        yield Tile("dropped chats answer", found.dropped_answer or "unknown")
+    opened = f"{found.sessions_max} at most, in {seconds(found.duration_s)}"
+    yield Tile("chats opened", str(found.sessions_opened), opened)
 
 
 def answer(found: Measurement) -> str:

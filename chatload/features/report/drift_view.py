@@ -9,7 +9,20 @@ import click
 
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.render import charts, words
-from chatload.render.document import Block, Chart, Document, Section, Sentence, Table, TableCell, Tone, table
+from chatload.render.document import (
+    Badge,
+    Block,
+    Chart,
+    Document,
+    Section,
+    Sentence,
+    SideBySide,
+    Table,
+    TableCell,
+    Tile,
+    Tone,
+    table,
+)  # fmt: skip
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 
@@ -20,7 +33,8 @@ _MOST_NAME = 24
 @click.command(short_help="Say what changes slowly in RUN: latency, drops, memory.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as in summary.json.")
-def drift(run: Path, as_json: bool) -> None:
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
+def drift(run: Path, as_json: bool, html: Path | None) -> None:
     """Say what changes slowly in RUN: latency tails, drops, refusals, margin, lateness, memory.
 
     RUN may still be active. Each slope has a 95 % interval. A drift is claimed only if it is significant among all
@@ -36,7 +50,7 @@ def drift(run: Path, as_json: bool) -> None:
         summary = summarize(reader)
         if reader.ended_at is not None:
             refuse_untested(summary, str(run))
-    deliver(drift_document(summary["drift"]), summary["drift"] if as_json else None)
+    deliver(drift_document(summary["drift"]), summary["drift"] if as_json else None, html_file=html)
 
 
 def claims(drift: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -63,7 +77,29 @@ def drift_document(drift: Mapping[str, Any]) -> Document:
     tone = Tone.WARN if claims(drift) else Tone.PLAIN
     rows = drift_table(drift)
     lead: list[Block] = [Sentence(said, tone, strong=True) for said in more]
-    return Document(Sentence(answer, tone), () if rows is None else (Section("All metrics", (rows,)),), lead=lead)
+    sections = [] if rows is None else [Section("All metrics", (rows,))]
+    charts = list(drift_charts(drift, drift["start"])) if rows is not None else []
+    if charts:
+        sections.append(Section("What changes", (SideBySide(charts[1:]),)))
+    word = "drift" if claims(drift) else "steady" if rows is not None else "not measured"
+    badge = Badge(word, Tone.WARN if word != "steady" else Tone.GOOD, in_text=False)
+    overview = charts[0] if charts else None
+    return Document(Sentence(answer, tone), sections, badge, lead, tiles=list(_tiles(drift)), overview=overview)
+
+
+def _tiles(drift: Mapping[str, Any]) -> Iterator[Tile]:
+    """Yield the length of the steady part, and how many metrics drift, jump or are steady; nothing if none was."""
+    rows = drift.get("metrics", ())
+    if not rows:
+        return
+    steady = f"{words.instant(drift['start'], '%H:%M')} to {words.instant(drift['end'], '%H:%M UTC')}"
+    yield Tile("steady load", words.duration(drift["end"] - drift["start"]), steady)
+    yield Tile("metrics", words.number(len(rows)), "examined")
+    for name, count in (
+        ("drift", sum(row["drifts"] for row in rows)),
+        ("jumps", sum(len(row["jumps"]) for row in rows)),
+    ):
+        yield Tile(name, words.number(count), "claimed", Tone.WARN if count else Tone.GOOD)
 
 
 def drift_table(drift: Mapping[str, Any]) -> Table | None:

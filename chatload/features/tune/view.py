@@ -85,14 +85,42 @@ def tune_document(report: TuneReport) -> doc.Document:
             *(doc.Sentence(said) for said in (saved(tuning),) if said),
             doc.Sentence(("as options: ", doc.Code(f"--refresh-policy fraction --refresh-fraction {best.fraction:g}"))),
         ]
-    lead.append(doc.Sentence((doc.Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"), Tone.SOFT))
-    sections = [doc.Section("All intervals", (_arms(tuning), *_charts(report)))]
+    charts = list(_charts(report))
+    sections = [doc.Section("All intervals", (_arms(tuning), *charts[1:]))]
     if report.model is not None:
         sections.append(
             doc.Section("The same sweep in the model, in virtual time", (_model_arms(report.model, tuning),))
         )
     sections.append(doc.Section("What must be known with it", (doc.Bullets((*report.notes, *LIMITS)),)))
-    return doc.Document(doc.Sentence(answer(tuning)), sections, _RESULTS[tuning.result], lead)
+    return doc.Document(
+        doc.Sentence(answer(tuning)),
+        sections,
+        _RESULTS[tuning.result],
+        lead,
+        subject=(doc.Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"),
+        tiles=list(_tiles(tuning)),
+        overview=charts[0] if charts else None,
+    )
+
+
+def _tiles(tuning: Tuning) -> Iterator[doc.Tile]:
+    """Yield the recommended interval with its drops, margin and saving, and the size of the sweep."""
+    best, saving = tuning.recommended, tuning.saving
+    sure = f"with {words.confidence(tuning.confidence)} confidence"
+    if best is None:
+        yield doc.Tile("refresh every", "none", "no interval is recommended", _RESULTS[tuning.result].tone)
+    else:
+        yield doc.Tile("refresh every", interval(best), f"{best.fraction:g} of the timeout", Tone.GOOD)
+        counted = f"{dropped(best)} of {words.plural(best.sessions, 'session')}"
+        yield doc.Tile("dropped there", f"≤ {bound_text(best.upper, up=True)}", f"{counted}, {sure}")
+        yield doc.Tile("margin p1", words.seconds(best.margin_p1_s) or "none", "what 99 of 100 sessions had left")
+    if saving is not None:
+        share = f"requests of a chat: {100 * saving.share_of_polls:.0f} % of the widget's polls"
+        yield doc.Tile("saved", f"{saving.requests_per_s_per_chat:.3f}/s", share)
+    yield doc.Tile("target", words.percent(tuning.target), "of the sessions dropped at most")
+    results = [word(arm, tuning) for arm in tuning.arms]
+    counted = ", ".join(f"{results.count(name)} {name}" for name in _TONES if name in results)
+    yield doc.Tile("intervals", words.number(len(tuning.arms)), counted)
 
 
 def _arms(tuning: Tuning) -> doc.Table:
