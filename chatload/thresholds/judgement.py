@@ -131,7 +131,7 @@ def judge(
     if metric.subject == "margin" and facts.timeout_s is None:
         return _open(threshold, "the run had no flex-disconnect-timeout, so no margin")
     if threshold.every_s is not None:
-        return _judge_cells(threshold, facts, [] if over_time is None else over_time.cells.get(threshold, []))
+        return _judge_every_cell(threshold, facts, OverTime() if over_time is None else over_time)
     if over_time is not None and metric.q is not None:
         return _judge_in_part(threshold, facts, confidence, over_time)
     if metric.kind == "duration":
@@ -334,14 +334,29 @@ def _judge_in_part(threshold: Threshold, facts: Facts, confidence: float, over_t
     judgement = _judge_percentile(threshold, judged, samples, confidence, effect, over_time=True)
     if part is None or part.given or judgement.result != ThresholdResult.PASS:
         return judgement
-    # A bad run must not pass because its bad time is left out. A user who names the part has decided so.
     seen = reading_of(metric, whole.quantile(metric.sample_q), facts)
-    if seen is not None and threshold.holds(seen.seconds):
-        return judgement
+    return judgement if seen is not None and threshold.holds(seen.seconds) else _no_pass(judgement)
+
+
+def _no_pass(judgement: Judgement) -> Judgement:
+    """Return a pass in the steady part as inconclusive, because the threshold does not hold in the whole run.
+
+    A bad run must not pass because its bad time is left out. A user who names the part has decided so.
+    """
     why = (
         f"{judgement.why}; in the whole run it does not hold, so this is no pass: --judge FROM-TO leaves the start out"
     )
     return replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why)
+
+
+def _judge_every_cell(threshold: Threshold, facts: Facts, over_time: OverTime) -> Judgement:
+    """Return the judgement of a threshold `in every` on its part of the run."""
+    judgement = _judge_cells(threshold, facts, over_time.cells.get(threshold, []))
+    with_ramp = over_time.cells_with_ramp.get(threshold)
+    if judgement.result != ThresholdResult.PASS or with_ramp is None:
+        return judgement
+    lost = _judge_cells(threshold, facts, with_ramp).result == ThresholdResult.FAIL
+    return _no_pass(judgement) if lost else judgement
 
 
 def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]) -> Judgement:
@@ -350,7 +365,7 @@ def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]
     assert threshold.every_s is not None
     length = length_text(threshold.every_s)
     if not cells:
-        return _open(threshold, f"the run has no windows of {length} with a {_of(metric)}")
+        return _open(threshold, f"the run has no whole window of {length} with a {_of(metric)}")
     limit, wants_low = _allowed(threshold)
     # Fewer samples than this: one of them alone would be more than the share that is allowed.
     edge = min(limit, 1 - limit)
