@@ -35,10 +35,14 @@ def _covers(thresholds: Iterable[Threshold], subject: str, books: Books) -> bool
     """Return whether thresholds are about all sessions of this subject, a key of _FATES, that occurred."""
     about = set()
     for metric in (threshold.metric for threshold in thresholds):
+        if metric.subject == Verdict.COMPLETED:
+            # A number of completed chats does not limit how many others were dropped or failed.
+            if metric.kind == "rate" and subject != UNSERVED:
+                return True
         # Rates are shares of the accepted sessions, so most say nothing of those that were never accepted.
-        if subject != UNSERVED or metric.kind == "count" or metric.subject in OF_ALL:
+        elif subject != UNSERVED or metric.kind == "count" or metric.subject in OF_ALL:
             about.add(metric.subject.partition(".")[0])
-    if about & {subject, Verdict.COMPLETED}:
+    if subject in about:
         return True
     fates = books.fates
     for verdict, by in _FATES[subject].items():

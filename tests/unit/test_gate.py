@@ -254,7 +254,7 @@ def test_what_is_unseen_is_what_fails_the_standard_gate(failed: int, unseen: boo
     many(failed, lambda b: session(b, "failed"))(books)
     judged = make_gate((LATENCY,)).judge(Facts(books, 45.0))
     assert [j.result for j in judged] == ["pass", *["inconclusive"] * unseen]
-    for about in ("failed.count < 99", "completed.count > 1"):
+    for about in ("failed.count < 99", "completed.rate > 30%"):
         assert len(make_gate((LATENCY, about)).judge(Facts(books, 45.0))) == 2
     assert len(make_gate((LATENCY, "dropped.rate < 9%")).judge(Facts(books, 45.0))) == 2 + unseen
 
@@ -269,6 +269,7 @@ def test_what_is_unseen_is_what_fails_the_standard_gate(failed: int, unseen: boo
         # A rate of completed or given up chats is a share of the accepted ones.
         ("refused", "", "completed.rate > 30%", "unserved.rate"),
         ("gave_up", "", "gave_up.rate < 5%", "unserved.rate"),
+        ("dropped_late", "c", "completed.count >= 1", "dropped.rate"),
     ],
 )
 def test_a_threshold_on_other_sessions_does_not_cover_them(
