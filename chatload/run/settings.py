@@ -74,6 +74,10 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
+#: The start of a run as FROM of --judge.
+_ZERO = re.compile(r"0(ms|s|m|h)?")
+
+
 def _judge(text: str) -> str:
     """Return ALL, STEADY, or "FROM-TO" in seconds."""
     if text in (ALL, STEADY):
