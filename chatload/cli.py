@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 import click
 
 from chatload import __version__, exit_codes
-from chatload.click_types import CONFIDENCE, COUNT
+from chatload.click_types import CONFIDENCE, COUNT, explain_quantities
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
@@ -49,6 +49,7 @@ class LazyGroup(click.Group):
         if find_spec(module) is None:
             return None
         command: click.Command = getattr(import_module(module), attribute)
+        explain_quantities(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -9,6 +9,24 @@ from chatload.errors import UsageError
 from chatload.plausibility import doubtful
 from chatload.units import Quantity
 
+#: How values are written, by the metavar of their options.
+_WRITTEN: Final = {
+    "DURATION": "45 or 45s, 250ms, 8m, 1h30m",
+    "SHARE": "0.5 or 50%",
+    "RATE": "20/s, 600/min, 4000/h",
+    "PERCENT": "95 or 95%",
+    "N": "4000 or 4,000",
+}
+
+
+def explain_quantities(command: click.Command) -> None:
+    """Let the help of a command end with how the quantities among its options are written."""
+    names = {getattr(parameter, "metavar", None) or parameter.type.name for parameter in command.params}
+    names |= {"DURATION"} if "LOW HIGH" in names else set()
+    told = [f"{name}: {text}." for name, text in _WRITTEN.items() if name in names]
+    if told:
+        command.epilog = " ".join(told)
+
 
 def _numbers(ctx: click.Context) -> dict[str, float]:
     """Return the quantities that are known so far, by the flag of their options."""

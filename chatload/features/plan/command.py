@@ -137,8 +137,7 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     The mean number of open chats is arrivals x handling time (Little's law). Its distribution is
     Poisson, and the plan is for a percentile of it. The rate may change over the day and from day to
     day, and chats may wait for agents. The capacity of a server is typed in, taken from a run (what was
-    held, or what a capacity search certifies) or the vendor's. A time is 600 or
-    600s, 10m, 1h; a share 15% or 0.15; a rate 3600 or 3600/h.
+    held, or what a capacity search certifies) or the vendor's.
 
     Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to decide, none
     measured, or most of the run's sessions were never accepted, 2 wrong usage, 3 the run is invalid or
