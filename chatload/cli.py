@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 import click
 
 from chatload import __version__, exit_codes
-from chatload.click_types import CONFIDENCE, COUNT, explain_quantities
+from chatload.click_types import CONFIDENCE, COUNT, explain_quantities, warn
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
@@ -147,6 +147,7 @@ def report(
     part = option_of("judge").value(part)
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", incident_size, part)
+        warn(gate.doubts())
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:

@@ -1,5 +1,6 @@
 """The types of options of `chatload` commands that are quantities."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
@@ -17,6 +18,12 @@ _WRITTEN: Final = {
     "PERCENT": "95 or 95%",
     "N": "4000 or 4,000",
 }
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings of a command, on stderr."""
+    for text in texts:
+        click.echo(f"chatload: warning: {text}", err=True)
 
 
 def explain_quantities(command: click.Command) -> None:
@@ -62,8 +69,7 @@ class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic bef
         except ValueError as error:
             raise UsageError(f"{flag} {value}: {error}") from None
         if ctx is not None and not ctx.resilient_parsing:
-            for doubt in doubtful({**_numbers(ctx), flag: found}, flag):
-                click.echo(f"chatload: warning: {doubt}", err=True)
+            warn(doubtful({**_numbers(ctx), flag: found}, flag))
         return found
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:

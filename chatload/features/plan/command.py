@@ -20,6 +20,7 @@ from chatload.click_types import (
     RATE_PER_S,
     WHOLE,
     QuantityType,
+    warn,
 )
 from chatload.errors import FileError, NothingTestedError, UsageError
 from chatload.features.plan.certificate import SweepInterval, read_certificate, read_sweep
@@ -155,8 +156,8 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}
     flags = {f"--{name.replace('_', '-')}": value for name, value in inputs.items() if name not in typed}
-    for doubt in doubtful({flag: value for flag, value in flags.items() if isinstance(value, int | float)}):
-        click.echo(f"chatload: warning: {source}: {doubt}", err=True)
+    doubts = doubtful({flag: value for flag, value in flags.items() if isinstance(value, int | float)})
+    warn(f"{source}: {doubt}" for doubt in doubts)
     report = build(inputs, {name: "given" if name in typed else str(source) for name in inputs})
     deliver(plan_document(report), report.to_dict() if as_json else None, markdown, html)
     return _EXIT.get(report.plan.drops.result, exit_codes.PASSED)
