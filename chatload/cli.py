@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 import click
 
 from chatload import __version__, exit_codes
-from chatload.click_types import CONFIDENCE, COUNT
+from chatload.click_types import CONFIDENCE, COUNT, explain_quantities, warn
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
@@ -51,6 +51,7 @@ class LazyGroup(click.Group):
         if find_spec(module) is None:
             return None
         command: click.Command = getattr(import_module(module), attribute)
+        explain_quantities(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -155,6 +156,7 @@ def report(
     part = option_of("judge").value(part)
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", incident_size, part)
+        warn(gate.doubts())
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:

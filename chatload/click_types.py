@@ -1,5 +1,6 @@
 """The types of options of `chatload` commands that are quantities."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
@@ -8,6 +9,30 @@ from chatload import units
 from chatload.errors import UsageError
 from chatload.plausibility import doubtful
 from chatload.units import Quantity
+
+#: How values are written, by the metavar of their options.
+_WRITTEN: Final = {
+    "DURATION": "45 or 45s, 250ms, 8m, 1h30m",
+    "SHARE": "0.5 or 50%",
+    "RATE": "20/s, 600/min, 4000/h",
+    "PERCENT": "95 or 95%",
+    "N": "4000 or 4,000",
+}
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings of a command, on stderr."""
+    for text in texts:
+        click.echo(f"chatload: warning: {text}", err=True)
+
+
+def explain_quantities(command: click.Command) -> None:
+    """Let the help of a command end with how the quantities among its options are written."""
+    names = {getattr(parameter, "metavar", None) or parameter.type.name for parameter in command.params}
+    names |= {"DURATION"} if "LOW HIGH" in names else set()
+    told = [f"{name}: {text}." for name, text in _WRITTEN.items() if name in names]
+    if told:
+        command.epilog = " ".join(told)
 
 
 def _numbers(ctx: click.Context) -> dict[str, float]:
@@ -44,8 +69,7 @@ class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic bef
         except ValueError as error:
             raise UsageError(f"{flag} {value}: {error}") from None
         if ctx is not None and not ctx.resilient_parsing:
-            for doubt in doubtful({**_numbers(ctx), flag: found}, flag):
-                click.echo(f"chatload: warning: {doubt}", err=True)
+            warn(doubtful({**_numbers(ctx), flag: found}, flag))
         return found
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:

@@ -73,6 +73,7 @@ VALUES: Final = (
     ),
     DoubtfulValue("--resolution", lambda percent: percent < 1, lambda percent: f"is {percent:g} %: did you mean "
                   f"{100 * percent:g}%?"),
+    DoubtfulValue("--target", lambda share: share == 1, _as_percent),
     DoubtfulValue("--target-drop-rate", lambda share: share == 1, _as_percent),
     DoubtfulValue("--drop-rate-bound", lambda share: share == 1, _as_percent),
 )  # fmt: skip

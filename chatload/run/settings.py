@@ -75,7 +75,6 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 #: The start of a run as FROM of --judge.
-_ZERO = re.compile(r"0(ms|s|m|h)?")
 
 
 def _judge(text: str) -> str:

@@ -144,9 +144,8 @@ def simulator(
     /simulator/openapi.json describes the service (OpenAPI 3.1). Pages of any origin may use it (CORS).
 
     Silence ends a chat in two ways: its client sends no request for too long, or no participant speaks although
-    the client polls (inactivity control). A DURATION is 45 or 45s, 250ms, 8m, 1h. [opt] marks an option of Genesys
-    Chat Server, [gms] a rule of the GMS Chat API, [client] a behaviour of the vendor's browser client; the others are
-    choices.
+    the client polls (inactivity control). [opt] marks an option of Genesys Chat Server, [gms] a rule of
+    the GMS Chat API, [client] a behaviour of the vendor's browser client; the others are choices.
     """
     config = _config_of(options)
     if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
-from chatload.plausibility import doubtful, doubtful_limit, unknown_variables
+from chatload.plausibility import doubtful, unknown_variables
 from chatload.protocol.dialect import variables_of
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail
@@ -63,9 +63,7 @@ def doubts(run: RunSettings, gate: Gate) -> list[str]:
     """Return a warning for each setting and each threshold of a run that surely is meant otherwise."""
     values = {name: getattr(run, name) for name, setting in SETTINGS.items() if setting.option is not None}
     numbers = {option_of(name).flag: value for name, value in values.items() if isinstance(value, int | float)}
-    thresholds = (*gate.thresholds, *gate.abort_on)
-    limits = [doubtful_limit(str(each), each.metric.kind, each.op, each.limit) for each in thresholds]
-    return doubtful(numbers) + [warning for warning in limits if warning]
+    return doubtful(numbers) + gate.doubts()
 
 
 def unknown_settings(dialect: str) -> list[str]:

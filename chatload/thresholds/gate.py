@@ -6,6 +6,7 @@ from typing import Any
 
 from chatload.chat.personas import REQUEST_TIMEOUT_S
 from chatload.errors import UsageError
+from chatload.plausibility import doubtful_limit
 from chatload.run.books import Books
 from chatload.run.settings import GATES, STEADY, RunSettings
 from chatload.stats.rates import CONFIDENCE
@@ -68,6 +69,12 @@ class Gate:
     allow_inconclusive: bool = False
     incident_size: int = 1
     part: str = STEADY
+
+    def doubts(self) -> list[str]:
+        """Return a warning for each threshold that surely is meant otherwise."""
+        thresholds = (*self.thresholds, *self.abort_on)
+        found = (doubtful_limit(str(each), each.metric.kind, each.op, each.limit) for each in thresholds)
+        return [warning for warning in found if warning]
 
     def judge(self, facts: Facts, over_time: OverTime | None = None) -> list[Judgement]:
         """Return a judgement for each threshold, in order; then those of `_not_covered`.

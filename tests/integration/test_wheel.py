@@ -68,7 +68,7 @@ def _try(installed, tmp_path, url):
     assert again.returncode == 2 and "nothing is overwritten" in again.stderr and len(again.stderr.splitlines()) == 1
 
     # As it is, but for a time of 4 s; beside it a run that is interrupted.
-    locust = [sys.executable, "-P", "-m", "locust", "-t", "4s", "--run-dir", "short", "--request-timeout", "3000"]
+    locust = [sys.executable, "-P", "-m", "locust", "-t", "4000ms", "--run-dir", "short", "--request-timeout", "3000"]
     mistyped = {**installed, "CHATLOAD_REFRESH_INTERVALL": "3s"}
     short = subprocess.Popen(
         locust, cwd=folder, env=mistyped, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

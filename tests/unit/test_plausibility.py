@@ -24,6 +24,7 @@ DOUBTFUL = [
     ({"--service-time": 20}, "20 is 20 seconds: did you mean 20ms, that is 0.02s?"),
     ({"--arrival-rate": 4000}, "4000 is 4000 chats per second: did you mean 4000/h, that is 1.11/s?"),
     ({"--resolution": 0.1}, "0.1 is 0.1 %: did you mean 10%?"),
+    ({"--target": 1}, "1 is 100 %: did you mean 1%?"),
     ({"--target-drop-rate": 1}, "1 is 100 %: did you mean 1%?"),
     ({"--drop-rate-bound": 1}, "1 is 100 %: did you mean 1%?"),
     (
@@ -46,7 +47,7 @@ def test_every_rule_has_a_case_and_an_option():
     of_values = [flag for values, _ in DOUBTFUL if len(values) == 1 for flag in values]
     assert sorted(of_values) == sorted(rule.flag for rule in VALUES)
     assert {tuple(values) for values, _ in DOUBTFUL if len(values) == 2} == {(pair.flag, pair.other) for pair in PAIRS}
-    commands = [cli.main.get_command(None, name) for name in ("plan", "simulator")]
+    commands = [cli.main.get_command(None, name) for name in ("plan", "simulator", "tune")]
     flags = {flag for command in commands for parameter in command.params for flag in parameter.opts}
     flags |= {setting.metadata["setting"].option.flag for setting in RunSettings.__dataclass_fields__.values()
               if setting.metadata["setting"].option}  # fmt: skip

@@ -141,6 +141,14 @@ def test_an_option_of_a_command_is_named_with_an_example(command, says):
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["doctor", "forecast", "plan", "probe", "simulator", "tune"])
+def test_the_help_of_a_command_says_how_its_quantities_are_written(name):
+    told = " ".join(CliRunner().invoke(cli.main, [name, "--help"]).output.split())
+    assert "DURATION: 45 or 45s, 250ms, 8m, 1h30m." in told
+    assert ("RATE: 20/s" in told) == (name in ("plan", "tune"))
+    assert " FLOAT " not in told and " S " not in told.partition("Options:")[2]
+
+
 def test_a_plan_in_units():
     options = "--chats-per-hour 3,600 --handling-time 10m --poll-interval 3s --requests-per-server 18,000/min --json"
     plain = "--chats-per-hour 1/s --handling-time 600 --poll-interval 3 --requests-per-server 300 --json"

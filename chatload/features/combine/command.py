@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from chatload import exit_codes
-from chatload.click_types import CONFIDENCE, COUNT
+from chatload.click_types import CONFIDENCE, COUNT, warn
 from chatload.errors import UsageError
 from chatload.features.combine.compute import CombinedRuns, combine_runs, judge_by_run
 from chatload.features.combine.view import combined_document
@@ -72,6 +72,7 @@ def combine(
             if first is None:
                 first = reader.settings
                 gate = regate(first, thresholds, confidence, False, named or "", incident_size)
+                warn(gate.doubts())
             differences = settings_differences([first], [reader.settings])
             if different := [difference for difference in differences if difference.defines_load]:
                 raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")

@@ -86,11 +86,8 @@ def contents(test: LoadTest) -> dict[str, str]:
         loader=PackageLoader("chatload.features.init"), undefined=StrictUndefined, trim_blocks=True,
         keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
-    names = ("host", "service", "timeout", "users", "host_name", "is_local", "port", "guarded", "spawn_rate",
-             "max_sessions", "max_requests_per_s")  # fmt: skip
-    values = {name: getattr(test, name) for name in names}
     return {
-        path: templates.get_template(template).render(values, workflow=_WORKFLOW) for path, template in FILES.items()
+        path: templates.get_template(template).render(test=test, workflow=_WORKFLOW) for path, template in FILES.items()
     }
 
 

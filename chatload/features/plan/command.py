@@ -20,6 +20,7 @@ from chatload.click_types import (
     RATE_PER_S,
     WHOLE,
     QuantityType,
+    warn,
 )
 from chatload.errors import FileError, NothingTestedError, UsageError
 from chatload.features.plan.certificate import SweepInterval, read_search, read_sweep
@@ -137,8 +138,7 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     The mean number of open chats is arrivals x handling time (Little's law). Its distribution is
     Poisson, and the plan is for a percentile of it. The rate may change over the day and from day to
     day, and chats may wait for agents. The capacity of a server is typed in, taken from a run (what was
-    held, or what a capacity search certifies) or the vendor's. A time is 600 or
-    600s, 10m, 1h; a share 15% or 0.15; a rate 3600 or 3600/h.
+    held, or what a capacity search certifies) or the vendor's.
 
     Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to decide, none
     measured, or most of the run's sessions were never accepted, 2 wrong usage, 3 the run is invalid or
@@ -156,8 +156,8 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}
     flags = {f"--{name.replace('_', '-')}": value for name, value in inputs.items() if name not in typed}
-    for doubt in doubtful({flag: value for flag, value in flags.items() if isinstance(value, int | float)}):
-        click.echo(f"chatload: warning: {source}: {doubt}", err=True)
+    doubts = doubtful({flag: value for flag, value in flags.items() if isinstance(value, int | float)})
+    warn(f"{source}: {doubt}" for doubt in doubts)
     report = build(inputs, {name: "given" if name in typed else str(source) for name in inputs})
     deliver(plan_document(report), report.to_dict() if as_json else None, markdown, html)
     return _EXIT.get(report.plan.drops.result, exit_codes.PASSED)

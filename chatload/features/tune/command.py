@@ -9,13 +9,14 @@ import click
 from chatload import exit_codes
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
-from chatload.click_types import CONFIDENCE, COUNT, DURATION, RATE_PER_S
+from chatload.click_types import CONFIDENCE, COUNT, DURATION, RATE_PER_S, warn
 from chatload.errors import UsageError
 from chatload.features.report.summary import invalid_reasons, refuse_untested, summarize
 from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, sweep_s, tally
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.load import hold, model_of
 from chatload.features.tune.view import TuneReport, tune_document
+from chatload.plausibility import doubtful
 from chatload.render.output import deliver, write_json
 from chatload.render.words import duration, plural
 from chatload.run.reader import RunReader
@@ -96,6 +97,7 @@ def tune(
               chatload tune --run reports/20260101T000000Z-tune --target 2%
     """
     limit = limit_of(target)
+    warn(doubtful({"--target": limit}))
     make_gate((), percent=confidence)
     if run is None:
         run = _sweep(given, limit, confidence / 100, incident_size)
