@@ -230,3 +230,12 @@ def test_the_command_starts_without_locust() -> None:
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_open_shows_the_page_in_the_browser_or_says_that_there_is_none(run, capsys, monkeypatch):
+    shown: list[str] = []
+    monkeypatch.setattr("click.launch", lambda address: shown.append(address) or len(shown) - 1)
+    assert chatload("report", run, "--open") == 0
+    assert shown == [str((run / "report.html").absolute())] and capsys.readouterr().err == ""
+    assert chatload("report", run, "--open") == 0
+    assert capsys.readouterr().err == "no browser could be started: open this file in one\n"

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chatload.chat.record import Contact, Timeline
+from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.features.report.page import page_document, repeat_command, write_report
 from chatload.features.report.summary import summarize
 from chatload.features.report.worst_sessions import DRAWN, choose
@@ -20,7 +20,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
-from tests.run_files import add_timelines
+from tests.run_files import add_sessions, add_timelines, put_books
 from tests.virtual.million import make
 
 SECTIONS = ["thresholds", "verdicts", "requests", "time", "drops", "refresh", "generator", "settings"]
@@ -212,3 +212,24 @@ def test_the_command_repeats_the_run():
         "--transport lean --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
         "--incident-size 1 --allow-inconclusive --judge steady --keep-windows 86400"
     )
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "value", "detail"),
+    [(True, "0 %", "0 of 10"), (False, "not known", "all accepted sessions were cut off")],
+)
+def test_a_run_whose_end_cut_off_every_chat_has_a_page(tmp_path, confirmed, value, detail):
+    books = Books()
+    books.started, books.verdicts["cut_off"] = 10, 10
+    ended = [SessionRecord(f"c{i}", "cut_off", ended_at=5.0, goodbye_confirmed=confirmed) for i in range(10)]
+    with RunWriter.create(tmp_path, RunSettings(flex_disconnect_timeout=5.0), 0.0) as writer:
+        add_sessions(writer, ended)
+        put_books(writer, "w", books)
+        writer.finish(5.0)
+    page, summary = page_of(tmp_path)
+    assert summary["rates"]["completed"]["rate"] is None
+    texts = Texts(page).texts
+    label = texts.index("Dropped")
+    assert texts[label + 1] == value and texts[label + 2].startswith(detail)
+    # No chat was observed to its end, so nothing good can be said of them.
+    assert 'class="good"><span class="label">Dropped' not in page

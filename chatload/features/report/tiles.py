@@ -34,7 +34,8 @@ def _dropped(summary: Mapping[str, Any]) -> Tile:
     rate = summary["rates"]["dropped"]
     least, most, of = rate["least"], rate["most"], rate["of"]
     if not of:
-        return Tile("dropped", _NOTHING, "no session was accepted", Tone.WARN)
+        why = "all accepted sessions were cut off" if summary["sessions"]["accepted"] else "no session was accepted"
+        return Tile("dropped", "not known", why, Tone.WARN)
     count = words.number(least) if least == most else f"{words.number(least)} to {words.number(most)}"
     detail = f"{count} of {words.number(of)}"
     exposure = summary["exposure"]
