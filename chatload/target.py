@@ -204,11 +204,14 @@ def _windows(value: Any) -> tuple[str, ...]:
 
 def _zone(value: Any) -> str:
     """Return the checked name of a time zone."""
+    expected = 'expected a time zone such as "Europe/Berlin" or "UTC"'
+    if not isinstance(value, str):
+        raise ValueError(expected)
     try:
-        ZoneInfo(str(value))
+        ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f'expected a time zone such as "Europe/Berlin" or "UTC", not {value!r}') from None
-    return str(value)
+        raise ValueError(f"{expected}, not {value!r}") from None
+    return value
 
 
 class RulesFile(FromFile):
