@@ -54,6 +54,7 @@ def staged(tmp_path):
             ('time_available = "30m"', 'time_available = "30m"\nscript = "gone.toml"'),
             "script: there is no file gone.toml",
         ),
+        (('time_available = "30m"', 'time_available = "30m"\nsigners = ["a", "b", "c", "d", "e", "f"]'), "signers: "),
         (('time_available = "30m"', ""), "time_available: expected, but missing"),
     ],
 )
