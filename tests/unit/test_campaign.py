@@ -163,6 +163,8 @@ def test_the_ceilings_hold_for_every_step(tmp_path):
         assert int(option(staged.commands[step], "--max-sessions")) <= 30
         assert option(staged.commands[step], "--max-requests-per-s") == "20"
     assert int(option(staged.commands[TUNE], "--users")) == 24
+    # A plan refuses a search that certifies nothing.
+    assert option(staged.commands[PLAN], "--sessions-per-server") == "30" and "--run" not in staged.commands[PLAN]
 
 
 @pytest.mark.parametrize(
