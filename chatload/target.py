@@ -25,12 +25,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field
 
 from chatload.errors import UsageError
-from chatload.hours import EXPECTED, AllowedHours, parse_window
+from chatload.hours import EXPECTED, EXPECTED_ZONE, AllowedHours, parse_window, zone_of
 from chatload.protocol.toml_file import FromFile, load_toml
 
 SITE_FILE: Final = Path("/etc/chatload.toml")
@@ -204,13 +203,9 @@ def _windows(value: Any) -> tuple[str, ...]:
 
 def _zone(value: Any) -> str:
     """Return the checked name of a time zone."""
-    expected = 'expected a time zone such as "Europe/Berlin" or "UTC"'
     if not isinstance(value, str):
-        raise ValueError(expected)
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{expected}, not {value!r}") from None
+        raise ValueError(EXPECTED_ZONE)
+    zone_of(value)
     return value
 
 
