@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EXPECTED: Final = 'expected days and hours, such as "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"'
+EXPECTED_ZONE: Final = 'expected a time zone such as "Europe/Berlin" or "UTC"'
 _WINDOW: Final = re.compile(r"(\S+) +(\d\d):(\d\d)-(\d\d):(\d\d)")
 #: A week, and the days at both ends of it that a window may reach into.
 _LOOK_DAYS: Final = 9
@@ -55,6 +56,14 @@ def _days(names: str, text: str) -> frozenset[int]:
     return frozenset(days)
 
 
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone. UTC needs no data of the system. Raises ValueError that says what is expected."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{EXPECTED_ZONE}, not {name!r}") from None
+
+
 @dataclass(frozen=True)
 class AllowedHours:
     """The windows of one file. texts: as written there. zone: name of the time zone. source: the file."""
@@ -66,8 +75,8 @@ class AllowedHours:
 
     @classmethod
     def parse(cls, texts: Sequence[str], zone: str, source: str) -> "AllowedHours":
-        """Return the windows of these texts. Raises ValueError, or KeyError if there is no such time zone."""
-        ZoneInfo(zone)
+        """Return the windows of these texts. Raises ValueError."""
+        zone_of(zone)
         return cls(tuple(texts), tuple(parse_window(text) for text in texts), zone, source)
 
     def are_open(self, at: float) -> bool:
@@ -97,4 +106,4 @@ class AllowedHours:
         return f"{', '.join(self.texts)} {self.zone}"
 
     def _local(self, at: float) -> datetime:
-        return datetime.fromtimestamp(at, ZoneInfo(self.zone))
+        return datetime.fromtimestamp(at, zone_of(self.zone))

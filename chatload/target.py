@@ -25,13 +25,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field
 
 from chatload import units
 from chatload.errors import UsageError
-from chatload.hours import EXPECTED, AllowedHours, parse_window
+from chatload.hours import EXPECTED, EXPECTED_ZONE, AllowedHours, parse_window, zone_of
 from chatload.protocol.toml_file import FromFile, load_toml, with_unit
 
 SITE_FILE: Final = Path("/etc/chatload.toml")
@@ -205,11 +204,10 @@ def _windows(value: Any) -> tuple[str, ...]:
 
 def _zone(value: Any) -> str:
     """Return the checked name of a time zone."""
-    try:
-        ZoneInfo(str(value))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f'expected a time zone such as "Europe/Berlin" or "UTC", not {value!r}') from None
-    return str(value)
+    if not isinstance(value, str):
+        raise ValueError(EXPECTED_ZONE)
+    zone_of(value)
+    return value
 
 
 class RulesFile(FromFile):

@@ -9,7 +9,7 @@ from chatload.features.signoff.compute import sign_off
 from chatload.features.signoff.view import signoff_document
 from chatload.render.html import html
 from chatload.target import TargetRules
-from tests.unit.campaign_steps import PROOF, RESULTS, StagedCampaign
+from tests.unit.campaign_steps import FILE, PROOF, RESULTS, StagedCampaign
 
 #: What a proof has to show, with the longest grounds.
 THRESHOLDS = [
@@ -22,7 +22,7 @@ THRESHOLDS = [
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("signoff")
-    staged = StagedCampaign(folder / "peak")
+    staged = StagedCampaign(folder / "peak", f'signers = ["Head of contact centre", "b", "c", "d", "e"]\n{FILE}')
     staged.results[PROOF] = {**RESULTS[PROOF], "thresholds": THRESHOLDS}
     staged.run()
     file = folder / "signoff.html"

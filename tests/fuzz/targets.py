@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.chat.script import load_script
 from chatload.errors import ChatloadError, UsageError
+from chatload.features.campaign.campaign_file import load_campaign
 from chatload.features.plan.command import _file
 from chatload.features.reconcile import ledger
 from chatload.features.reconcile.compute import reconcile
@@ -360,7 +361,14 @@ until_s = 2.5
 delay_s = 0.5
 """
 PLAN = b'chats_per_hour = 360\ngrowth = "20%"\nhandling_distribution = "lognormal"\nspare = 1\n'
-RULES = b'allowed_targets = ["a.example", "10.0.0.0/8"]\nmax_sessions = 10\nmax_requests_per_s = 5.5\nlocked = true\n'
+RULES = (
+    b'allowed_targets = ["a.example", "10.0.0.0/8"]\nmax_sessions = 10\nmax_requests_per_s = 5.5\nlocked = true\n'
+    b'allowed_hours = ["Mon-Fri 08:00-18:00"]\ntime_zone = "Europe/Berlin"\napproval_id = "CHG-1"\n'
+)
+CAMPAIGN = (
+    b'host = "http://a.example"\ntime_available = "3h"\nhandling_time = "8m"\nchats_per_hour = 4000\n'
+    b'target_drop_rate = "1%"\nflex_disconnect_timeout = 45\nmax_sessions = 100\nsigners = ["me"]\n'
+)
 SIMULATOR = b'long-poll = 25\nagent-wait = [1, 2]\nservice = "support"\n'
 EXTREMES = st.one_of(
     st.floats().map(repr), st.integers().map(str),
@@ -411,6 +419,7 @@ TARGETS: dict[str, Target] = {
     "simulator_settings": Target(mutated(SIMULATOR), as_file(".toml", settings_file)),
     "plan": Target(mutated(PLAN), as_file(".toml", _file)),
     "rules": Target(mutated(RULES), as_file(".toml", lambda path: load_toml(path, RulesFile))),
+    "campaign": Target(mutated(CAMPAIGN), as_file(".toml", load_campaign)),
     "threshold": Target(mutated(*THRESHOLDS).map(lambda data: data.decode("utf-8", "replace")), coping(threshold)),
     "ledger_csv": Target(mutated(CSV), as_file(".csv", in_ledger)),
     "ledger_ndjson": Target(

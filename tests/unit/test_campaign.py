@@ -10,10 +10,19 @@ from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageE
 from chatload.features.campaign.budget import CampaignBudget, ChatShape, choose_sweep, proof_s, search_ceiling
 from chatload.features.campaign.campaign_file import load_campaign
 from chatload.features.campaign.course import CampaignInterruptedError
+from chatload.features.campaign.results import (
+    CapacityResult,
+    DoctorResult,
+    PlanResult,
+    ProbeResult,
+    ProofResult,
+    TuneResult,
+)
 from chatload.features.campaign.rules import RULES, CampaignStep, Decision, goes_on, rule_of
 from chatload.hours import AllowedHours
 from chatload.stats.rates import per_unit_upper
 from chatload.target import TargetRules
+from tests.schemas import read_schema
 from tests.unit.campaign_steps import CAPACITY, DOCTOR, FILE, PLAN, PROBE, PROOF, TUNE, StagedCampaign, option
 
 ALL = [step.value for step in CampaignStep]
@@ -45,6 +54,7 @@ def staged(tmp_path):
             ('time_available = "30m"', 'time_available = "30m"\nscript = "gone.toml"'),
             "script: there is no file gone.toml",
         ),
+        (('time_available = "30m"', 'time_available = "30m"\nsigners = ["a", "b", "c", "d", "e", "f"]'), "signers: "),
         (('time_available = "30m"', ""), "time_available: expected, but missing"),
     ],
 )
@@ -153,6 +163,8 @@ def test_the_ceilings_hold_for_every_step(tmp_path):
         assert int(option(staged.commands[step], "--max-sessions")) <= 30
         assert option(staged.commands[step], "--max-requests-per-s") == "20"
     assert int(option(staged.commands[TUNE], "--users")) == 24
+    # A plan refuses a search that certifies nothing.
+    assert option(staged.commands[PLAN], "--sessions-per-server") == "30" and "--run" not in staged.commands[PLAN]
 
 
 @pytest.mark.parametrize(
@@ -291,3 +303,16 @@ def test_the_record_of_a_step_is_valid_json(staged):
     staged.run()
     record = json.loads((staged.folder / PROOF.folder / "step.json").read_text())
     assert record["schema_version"] == 1 and record["exit_code"] == 0 and record["file"] == "summary.json"
+
+
+@pytest.mark.parametrize(
+    ("model", "feature", "schema"),
+    [
+        (DoctorResult, "doctor", "doctor"), (ProbeResult, "probe", "probe"), (CapacityResult, "capacity", "capacity"),
+        (TuneResult, "tune", "tune"), (PlanResult, "plan", "plan"), (ProofResult, "report", "summary"),
+    ],
+)  # fmt: skip
+def test_what_a_campaign_reads_is_published(model, feature, schema):
+    """The keys that it needs are required in the schema of the command that writes them."""
+    needed = {field.alias or name for name, field in model.model_fields.items() if field.is_required()}
+    assert needed <= set(read_schema(feature, schema)["required"])

@@ -108,6 +108,7 @@ def test_an_approval_that_is_demanded(files):
         ('allowed_hours = "Mon 08:00-18:00"', "expected days and hours"),
         ('time_zone = "Berlin"', 'expected a time zone such as "Europe/Berlin"'),
         ('time_zone = "../x"', "expected a time zone"),
+        ("time_zone = [1]", "expected a time zone"),
         ("approval_id = 7", "expected text"),
     ],
 )

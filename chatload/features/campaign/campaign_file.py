@@ -14,6 +14,8 @@ from chatload.run.settings import DURATION, SHARE, OptionKind
 
 #: A figure per server that no plan exceeds, for a plan of the demand alone.
 _ENDLESS = 1e9
+#: Signers that the first sheet of the sign-off page has room for.
+_SIGNERS = 5
 
 
 def _reader(kind: OptionKind) -> BeforeValidator:
@@ -44,7 +46,7 @@ class CampaignFile(FromFile):
     The demand is that of `chatload plan`: chats_per_hour, or chats_per_day with peak_hour_share; handling_time, growth,
     rate_cv, percentile, spare, messages_per_chat. target_drop_rate: the share of chats that may be dropped.
     flex_disconnect_timeout: what the server is said to have; it is measured in any case. max_sessions,
-    max_requests_per_s: ceilings, beside those of chatload.toml. signers: who signs the sign-off page.
+    max_requests_per_s: ceilings, beside those of chatload.toml. signers: who signs the sign-off page, at most five.
     """
 
     host: Annotated[str, Field(min_length=1)]
@@ -71,7 +73,7 @@ class CampaignFile(FromFile):
     processes: _Number = 1
     max_sessions: _Number | None = None
     max_requests_per_s: _Positive | None = None
-    signers: Texts = ("Test lead", "Service owner")
+    signers: Annotated[Texts, Field(max_length=_SIGNERS)] = ("Test lead", "Service owner")
 
     def demand(self, interval_s: float) -> Demand:
         """Return the demand with this refresh interval. Raises UsageError if the keys contradict each other."""

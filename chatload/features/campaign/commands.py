@@ -126,19 +126,27 @@ def tune(frame: LoadFrame, users: int, design: SweepDesign) -> StepOrder:
     return StepOrder(CampaignStep.TUNE, (*command, "--run-dir", run_dir, "--", *more), design.time_s)
 
 
-def plan(frame: LoadFrame, interval_s: float) -> StepOrder:
-    """Return the plan of the servers, from the capacity that was found, for this refresh interval (seconds)."""
+def plan(frame: LoadFrame, interval_s: float, held: int | None) -> StepOrder:
+    """Return the plan of the servers for this refresh interval (seconds).
+
+    held: the sessions that the servers behind the host held, if the capacity search certifies no more; None if it
+    certifies a capacity.
+    """
     file, folder = frame.file, frame.folder / CampaignStep.PLAN.folder
     given = {
         "--chats-per-hour": file.chats_per_hour, "--chats-per-day": file.chats_per_day,
         "--peak-hour-share": file.peak_hour_share, "--growth": file.growth, "--rate-cv": file.rate_cv,
         "--percentile": file.percentile, "--spare": file.spare, "--messages-per-chat": file.messages_per_chat,
         "--handling-time": file.handling_time, "--target-drop-rate": file.target_drop_rate,
-        "--poll-interval": interval_s, "--flex-disconnect-timeout": frame.timeout_s, "--run-servers": file.servers,
+        "--poll-interval": interval_s, "--flex-disconnect-timeout": frame.timeout_s,
     }  # fmt: skip
+    # A plan refuses a search that certifies nothing: its run also has loads that were not held.
+    found = ["--run", frame.run_dir(CampaignStep.CAPACITY), "--run-servers", str(file.servers)]
+    if held is not None:
+        found = _options({"--sessions-per-server": held / file.servers})
     values = _options({flag: value for flag, value in given.items() if value is not None})
     pages = ("--html", str(folder / "plan.html"), "--markdown", str(folder / "plan.md"), "--json")
-    command = (*_CHATLOAD, "plan", *values, "--run", frame.run_dir(CampaignStep.CAPACITY), *pages)
+    command = (*_CHATLOAD, "plan", *values, *found, *pages)
     return StepOrder(CampaignStep.PLAN, command, SHORT_S, prints=True)
 
 

@@ -131,7 +131,8 @@ class CampaignCourse:
                 return "left out: the time available is too short for a sweep"
             return commands.tune(frame, self._sweep_users(), design)
         if step is CampaignStep.PLAN:
-            return commands.plan(frame, found.interval_s)
+            certified = found.capacity is not None and found.capacity.interval is not None
+            return commands.plan(frame, found.interval_s, None if certified else found.held)
         self._check_time_of_proof()
         return commands.proof(frame, found.proof_users, found.refresh_options)
 

@@ -114,7 +114,7 @@ class Findings:
             return self.budget.proof_users(self.budget.assumed)
         return proof_users(self.plan.peak.chats, self.plan.servers.needed, self.file.servers)
 
-    @property
+    @cached_property
     def budget(self) -> CampaignBudget:
         """The time and the load of the campaign."""
         frame, peak = self.frame, self.file.peak_chats(self.search_interval_s)

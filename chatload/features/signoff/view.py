@@ -60,7 +60,7 @@ def signoff_document(signed: SignOff) -> Document:
     return Document(
         Sentence(answer(signed), strong=True),
         (
-            Section("The demand", (Bullets(list(demand(found.file, _peak(found)))),)),
+            Section("The demand", (Bullets([*demand(found.file, _peak(found)), _tested(found)]),)),
             Section("The answer", (Terms(list(_figures(signed))),)),
             Section("What is assumed and was not measured", (Bullets(list(signed.assumptions)),)),
             Section("Permission", (Bullets(list(_permission(signed))),)),
@@ -76,6 +76,11 @@ def signoff_document(signed: SignOff) -> Document:
     )
 
 
+def _tested(found: Findings) -> str:
+    file = found.file
+    return f"tested on {file.host} ({plural(file.servers, 'server')}, service {file.service})"
+
+
 def _peak(found: Findings) -> int:
     return found.budget.peak_chats if found.plan is None else found.plan.peak.chats
 
@@ -86,8 +91,9 @@ def _figures(signed: SignOff) -> Iterator[tuple[str, str]]:
     if plan is not None:
         yield "servers", plan.answer
         if plan.doubt is not None:
-            shown = [row for row in plan.doubt.chances if abs(row.servers - plan.servers.needed) <= 1]
-            yield "enough", ", ".join(f"{row.servers} with a chance of {percent(row.chance)}" for row in shown)
+            shown = [row for row in plan.doubt.chances if 0 <= plan.servers.needed - row.servers <= 1]
+            chances = ", ".join(f"{row.servers} with a chance of {percent(row.chance)}" for row in shown)
+            yield "enough", f"{chances}, at a random instant of the peak"
         yield "room to grow", f"one more server is needed if the chats per hour grow by {percent(plan.headroom - 1)}"
     if found.capacity is not None:
         yield "one host", capacity_sentence(found)
