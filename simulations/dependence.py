@@ -43,7 +43,8 @@ def a_run(
     books = _books(len(instants), len(ended))
     edges = np.linspace(0, _LENGTH_S, BLOCKS + 1)
     by_block = zip(np.histogram(instants, edges)[0], np.histogram(ended, edges)[0], strict=True)
-    blocks = tuple(TimeBlock(Books(), _books(int(dropped), int(completed)), 1.0) for dropped, completed in by_block)
+    none = Books()
+    blocks = tuple(TimeBlock(none, _books(int(dropped), int(completed)), 1.0) for dropped, completed in by_block)
     return Facts(books, 45.0, 0, find_incidence(instants.tolist(), 0.0, _LENGTH_S), blocks)
 
 

@@ -141,11 +141,13 @@ class Histogram:
         extremes of this histogram if these are nearer. So no sample lies outside them.
         """
         made = Histogram()
-        before, now = earlier.buckets, self.buckets
+        before, now = earlier.buckets.get, self.buckets
         made._count, made._zeros = self._count - earlier._count, self._zeros - earlier._zeros
+        if not made._count:
+            return made
         made._total_us = self._total_us - earlier._total_us
-        made._buckets = {key: more for key, n in now.items() if (more := n - before.get(key, 0))}
-        if made._count and self._minimum is not None and self._maximum is not None:
+        made._buckets = {key: more for key, n in now.items() if (more := n - before(key, 0))}
+        if self._minimum is not None and self._maximum is not None:
             keys = made._buckets
             made._minimum = 0.0 if made._zeros else max(_edge(min(keys) - 1), self._minimum)
             made._maximum = min(_edge(max(keys)), self._maximum) if keys else 0.0

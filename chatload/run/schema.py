@@ -87,17 +87,21 @@ def parsed(text: Any, least: float = -_MOST_NUMBER, most: float = _MOST_NUMBER) 
         value = json.loads(text)
     except RecursionError:
         raise ValueError("JSON nested too deep") from None
-    left = _MOST_VALUES
-    queue = [(value, 0)]
-    while queue:
-        item, depth = queue.pop()
-        left -= 1
+    left, depth, level = _MOST_VALUES, 0, [value]
+    while level:
+        left -= len(level)
         if depth > _MOST_DEPTH or left < 0:
             raise ValueError("JSON nested too deep" if left >= 0 else "too much JSON")
-        if isinstance(item, dict | list):
-            queue += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
-        elif isinstance(item, int | float) and not least <= item <= most:
-            raise ValueError("a number is out of range")
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+            elif isinstance(item, int | float) and not least <= item <= most:
+                raise ValueError("a number is out of range")
+        level = inner
+        depth += 1
     return value
 
 

@@ -128,7 +128,7 @@ def _search(low: _Floats, high: _Floats, level: float, correlation: float) -> tu
     # greater[i, j]: value j is certainly greater than value i.
     greater = low[None, :] > high[:, None]
     places = np.arange(LEAST, n - LEAST + 1)
-    begins, ends = (places[at] for at in np.triu_indices(len(places), LEAST))
+    begins, ends = _stretches(n)
     best = level
     found: tuple[int, ...] = ()
     for changes, a, b in ((1, places, np.full_like(places, n)), (2, begins, ends)):
@@ -142,9 +142,19 @@ def _search(low: _Floats, high: _Floats, level: float, correlation: float) -> tu
     return found
 
 
+@lru_cache(maxsize=16)
+def _stretches(n: int) -> tuple[_Ints, _Ints]:
+    """Return where each stretch within a series of n values begins and ends (see `_inside`)."""
+    places = np.arange(LEAST, n - LEAST + 1)
+    begins, ends = (places[at] for at in np.triu_indices(len(places), LEAST))
+    return begins, ends
+
+
 def _pairs(greater: NDArray[np.bool_], a: _Ints, b: _Ints) -> _Ints:
     """Return the number of true pairs [i, j] with j from a to b - 1 and i outside, for each a and b."""
-    sums = np.pad(greater.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    sums = np.zeros((len(greater) + 1, len(greater) + 1), dtype=np.int64)
+    np.cumsum(greater, axis=0, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
     inner = sums[b, b] - sums[a, b] - sums[b, a] + sums[a, a]
     counted: _Ints = sums[-1, b] - sums[-1, a] - inner
     return counted

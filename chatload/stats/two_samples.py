@@ -99,7 +99,7 @@ class Separate:
         centre = values.mean()
         values = values - centre  # so that sums of squares lose no digits
         labels = _choices(len(base) + len(new), len(new))
-        sums, squares = labels @ values, labels @ values**2
+        sums, squares = (labels @ np.column_stack([values, values**2])).T
         new_means, base_means = sums / len(new), (values.sum() - sums) / len(base)
         new_variances = (squares - len(new) * new_means**2) / (len(new) - 1)
         base_variances = ((values**2).sum() - squares - len(base) * base_means**2) / (len(base) - 1)
@@ -134,15 +134,15 @@ def _studentised(differences: Floats, variances: Floats, total: float) -> Floats
 
 
 @lru_cache(maxsize=4)
-def _choices(total: int, new: int) -> NDArray[np.bool_]:
-    """Return the ways to choose `new` of `total` values: a row each, True for those chosen; the last `new` first."""
+def _choices(total: int, new: int) -> Floats:
+    """Return the ways to choose `new` of `total` values: a row each, 1 for those chosen; the last `new` first."""
     seen = tuple(range(total - new, total))
     if comb(total, new) <= _MOST_LABELLINGS:
         chosen = [seen, *(choice for choice in combinations(range(total), new) if choice != seen)]
-        labels = np.zeros((len(chosen), total), dtype=bool)
-        np.put_along_axis(labels, np.array(chosen), True, axis=1)
+        labels = np.zeros((len(chosen), total))
+        np.put_along_axis(labels, np.array(chosen), 1.0, axis=1)
         return labels
-    labels = np.tile(np.arange(total) >= total - new, (_MOST_LABELLINGS, 1))
+    labels = np.tile(np.where(np.arange(total) >= total - new, 1.0, 0.0), (_MOST_LABELLINGS, 1))
     labels[1:] = np.random.default_rng(_SEED).permuted(labels[1:], axis=1)
     return labels
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.integration.processes import assert_balanced, chatload_here, locust, simulator, summary_of
+from tests.integration.processes import assert_balanced, locust, report_here, simulator, summary_of
 
 pytestmark = pytest.mark.slow
 TIMEOUT = ("--flex-disconnect-timeout", "2")
@@ -66,7 +66,7 @@ def test_requests_that_are_never_answered_are_no_fast_ones(tmp_path):
     assert latency["over"]["p99"] == pytest.approx(1.0, abs=0.1)
     assert "over 1.0" in run.stdout and "without an answer)" in run.stdout
     assert "over 1.0" in (tmp_path / "run" / "summary.md").read_text()
-    assert chatload_here("report", tmp_path / "run").returncode == 1
+    assert report_here(tmp_path / "run").returncode == 1
     page = (tmp_path / "run" / "report.html").read_text()
     assert "over 1.0" in page and "without an answer" in page
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.integration.processes import HASTY, assert_balanced, chatload, locust, simulator, summary_of
+from chatload.features.forecast import fit as fitting
+from tests.integration.processes import HASTY, assert_balanced, chatload_here, locust, simulator, summary_of
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ AGENTS = ("--agent-wait", "0.1", "0.6", "--agent-answer", "0.1", "0.5", "--agent
           "--agent-leaves-after", "0.5", "2")  # fmt: skip
 
 
-def test_a_real_run_is_reproduced_and_then_carried_on(tmp_path):
+def test_a_real_run_is_reproduced_and_then_carried_on(tmp_path, monkeypatch):
     script = tmp_path / "script.toml"
     script.write_text(HASTY)
     with simulator("--flex-disconnect-timeout", "2", *AGENTS, faults=FAULTS, tmp_path=tmp_path) as host:
@@ -39,9 +40,12 @@ def test_a_real_run_is_reproduced_and_then_carried_on(tmp_path):
     assert_balanced(summary)
     if not summary["valid"]:
         pytest.skip(f"the machine had no time for the run: {summary['invalid_reasons']}")
-    told = chatload(
-        "forecast", tmp_path / "run", "--sessions", "10000", "--customers", "100", "--for", "1m", "--processes", "2",
-        "--json", timeout=300,
+    # A sixth of the replays for the fit, a third of those that judge it: each costs a second of CPU.
+    monkeypatch.setattr(fitting, "FITTING_REQUESTS", 10_000)
+    monkeypatch.setattr(fitting, "OFTEN", 8)
+    told = chatload_here(
+        "forecast", tmp_path / "run", "--sessions", "10000", "--customers", "100", "--for", "1m", "--processes", "1",
+        "--json",
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     report = json.loads(told.stdout)

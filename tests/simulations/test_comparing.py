@@ -18,7 +18,7 @@ FALSE = 25
         Case("pairs", runs=5, drift=0.0),
         Case("pairs", runs=5, drift=0.9),
         Case("pairs", runs=8, drift=0.5),
-        Case("BN eight times", "BN" * 8, trend=1.0),
+        Case("BN six times", "BN" * 6, trend=1.0),
         Case("alternating", "BNBBBNBBNBBBNB", noise=0.05, new_noise=3.0),
     ],
 )

@@ -14,7 +14,7 @@ TRIALS = 300
 _MOST = 0.05 + 4.3 * (0.05 * 0.95 / TRIALS) ** 0.5  # 10.4 %
 
 
-@pytest.mark.parametrize(("size", "spread_s"), [(1, 0.0), (5, 1.0), (20, 1.0), (100, 1.0), (20, 45.0)])
+@pytest.mark.parametrize(("size", "spread_s"), [(1, 0.0), (20, 1.0), (100, 1.0), (20, 45.0)])
 def test_a_rate_at_its_limit_seldom_passes_or_fails(size: int, spread_s: float) -> None:
     for sessions in (SESSIONS, 20 * SESSIONS):
         found = results(LIMIT, size, spread_s, size, sessions, TRIALS, 1)

@@ -14,7 +14,7 @@ TRIALS = 300
 _MOST = 0.05 + 4.3 * (0.05 * 0.95 / TRIALS) ** 0.5  # 10.4 %
 
 
-@pytest.mark.parametrize("size", [1, 5, 20])
+@pytest.mark.parametrize("size", [1, 20])
 def test_tune_seldom_recommends_an_interval_at_the_target(size: int) -> None:
     draw = np.random.default_rng(5)
     chosen = [recommended((1.0, 1.0, 1.0, 1.0), size, size, draw) for _ in range(TRIALS)]

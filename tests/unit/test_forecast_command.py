@@ -26,7 +26,7 @@ def forecast(*arguments):
 
 @pytest.fixture(autouse=True)
 def sooner(monkeypatch):
-    monkeypatch.setattr(fitting, "FITTING_REQUESTS", 5_000)
+    monkeypatch.setattr(fitting, "FITTING_REQUESTS", 1_500)
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ def fitted_to(run_dir, holder):
 @pytest.fixture(scope="module")
 def hold():
     with pytest.MonkeyPatch.context() as patch, replayers(1) as holder:
-        # A third of the replays: the machine has other tests to run.
+        # A third of the replays for the fit, a sixth of those that judge it: the machine has other tests to run.
         patch.setattr(fitting, "FITTING_REQUESTS", 20_000)
-        patch.setattr(fitting, "OFTEN", 8)
+        patch.setattr(fitting, "OFTEN", 4)
         yield holder
 
 

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from chatload import cli
 from chatload.virtual.network import NetworkModel
+from tests.integration.processes import chatload_here
 from tests.virtual import recorded
 from tests.virtual.forecast_runs import record
 
@@ -31,14 +31,18 @@ def nightly(tmp_path_factory):
     return folder
 
 
-def history(capsys, *arguments):
-    with pytest.raises(SystemExit) as left:
-        cli.run(["history", *map(str, arguments), "--json"])
-    return left.value.code, json.loads(capsys.readouterr().out)
+def history(*arguments):
+    run = chatload_here("history", *arguments, "--json")
+    return run.returncode, json.loads(run.stdout)
 
 
-def test_the_slower_nights_are_found_and_nothing_else(nightly, capsys):
-    code, found = history(capsys, nightly)
+@pytest.fixture(scope="module")
+def found(nightly):
+    return history(nightly)
+
+
+def test_the_slower_nights_are_found_and_nothing_else(found):
+    code, found = found
     changes = {name: [change["run"] for change in row["changes"]] for name, row in found["metrics"].items()}
     assert code == 1 and found["result"] == "worse" and len(found["runs"]) == NIGHTS
     (first,) = changes.pop("GetMessages.latency.p99")
@@ -46,13 +50,13 @@ def test_the_slower_nights_are_found_and_nothing_else(nightly, capsys):
     assert not any(found for name, found in changes.items() if "latency" not in name), changes
 
 
-def test_the_same_runs_give_the_same_history(nightly, capsys):
-    assert history(capsys, nightly) == history(capsys, nightly)
+def test_the_same_runs_give_the_same_history(nightly, found):
+    assert history(nightly) == found
 
 
-def test_the_nights_before_have_no_change(nightly, tmp_path, capsys):
+def test_the_nights_before_have_no_change(nightly, tmp_path):
     for night in range(SLOWER_FROM):
         shutil.copytree(nightly / f"night{night:02}", tmp_path / f"night{night:02}")
     metrics = ("--metric", "GetMessages.latency.p99", "--metric", "dropped.rate")
-    code, found = history(capsys, tmp_path, *metrics)
+    code, found = history(tmp_path, *metrics)
     assert code in (0, 4) and found["result"] != "worse"

@@ -17,20 +17,22 @@ CHATS, COPIES = 10_000, 100
 
 
 def multiply(run_dir, copies):
-    """As if the run had been held `copies` times over, one after the other."""
+    """As if the run had been held `copies` times over, one after the other.
+
+    Its windows are stretched: `test_report_figures` has a run of many.
+    """
     database = sqlite3.connect(run_file(run_dir), isolation_level=None)
     ((start, end),) = database.execute('SELECT min(start), max("end") FROM windows')
     database.execute("BEGIN")
-    for table in ("sessions", "windows"):
-        names = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-        later = {name: f"{name} + ?1" for name in ("started_at", "ended_at")} | {
-            "start": "start + ?1", "end": '"end" + ?1', "chat_id": "chat_id || ?1",
-        }  # fmt: skip
-        rows = database.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0]
-        values = ", ".join(later.get(name, f'"{name}"') for name in names)
-        for i in range(1, copies):
-            insert = f"INSERT INTO {table} SELECT {values} FROM {table} WHERE rowid <= {rows}"
-            database.execute(insert, (i * (end - start),))
+    names = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
+    later = {name: f"{name} + ?1" for name in ("started_at", "accepted_at", "ended_at")} | {"chat_id": "chat_id || ?1"}
+    rows = database.execute("SELECT max(rowid) FROM sessions").fetchone()[0]
+    values = ", ".join(later.get(name, f'"{name}"') for name in names)
+    for i in range(1, copies):
+        insert = f"INSERT INTO sessions SELECT {values} FROM sessions WHERE rowid <= {rows}"
+        database.execute(insert, (i * (end - start),))
+    stretched = 'UPDATE windows SET start = ?1 + (start - ?1) * ?2, "end" = ?1 + ("end" - ?1) * ?2'
+    database.execute(stretched, (start, copies))
     books, total = Books.from_dict(json.loads(database.execute("SELECT data FROM books").fetchone()[0])), Books()
     for _ in range(copies):
         total.merge(books)
