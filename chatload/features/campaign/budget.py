@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chatload.features.campaign.rules import CampaignStep
-from chatload.features.capacity.length import VARIABLE, STEADY, search_s
+from chatload.features.capacity.length import STEADY, VARIABLE, search_s
 from chatload.features.capacity.step import StepRules
 from chatload.features.probe.evidence import DEFAULT_CHATS, make_settings
 from chatload.stats.rates import per_unit_upper
