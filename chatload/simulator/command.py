@@ -102,6 +102,12 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
     "Better set in the environment: CHATLOAD_SIMULATOR_APIKEY.",
 )
 @click.option(
+    "--token-life",
+    type=float,
+    metavar="S",
+    help="Chats need a Bearer token of POST /simulator/token, valid for this long: without one 401. Default: none.",
+)
+@click.option(
     "--read-timeout",
     default=10.0,
     show_default=True,
@@ -126,6 +132,7 @@ def simulator(
     faults: str | None,
     dialect: str,
     apikey: str | None,
+    token_life: float | None,
     read_timeout: float,
     tls_cert: str | None,
     tls_key: str | None,
@@ -145,6 +152,8 @@ def simulator(
     config = _config_of(options)
     if not 0 < read_timeout < float("inf"):
         raise UsageError(f"--read-timeout {read_timeout:g}", "expected seconds, above 0")
+    if token_life is not None and not 0 < token_life < float("inf"):
+        raise UsageError(f"--token-life {token_life:g}", "expected seconds, above 0")
     if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):
         raise UsageError("--apikey is not fit for a header", "expected ASCII text without space around it")
     if (tls_cert is None) != (tls_key is None):
@@ -152,12 +161,14 @@ def simulator(
     plan = FaultPlan.load(faults) if faults else FaultPlan()
     spoken = load_dialect(dialect, None)
     if openapi:
-        click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
+        click.echo(
+            json.dumps(document(spoken, (config.service or "default").partition(",")[0], apikey is not None), indent=1)
+        )
         return
     from chatload.simulator.http.server import ChatHandler, run, tls_context
 
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
-    run(ChatHandler(config, plan, spoken, apikey), host, port, read_timeout, tls)
+    run(ChatHandler(config, plan, spoken, apikey, token_life), host, port, read_timeout, tls)
 
 
 simulator.params += [_SettingOption(key, setting) for key, setting in SETTINGS.items()]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chatload.features.report import drift_view, sentences
+from chatload.features.report.by_class import class_blocks, fetch_blocks
 from chatload.features.report.junit import junit
 from chatload.features.report.summary import summarize
 from chatload.render import document as doc
@@ -65,7 +66,11 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
     sections = {
         "thresholds": ("Thresholds", _thresholds(summary)),
         "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.verdicts)),
-        "outcomes": ("Requests by statusCode and chatEnded", more.outcomes or (_requests(summary),)),
+        **({"classes": ("By user class", tuple(class_blocks(summary)))} if summary.get("by_class") else {}),
+        "outcomes": (
+            "Requests by statusCode and chatEnded",
+            (*(more.outcomes or (_requests(summary),)), *fetch_blocks(summary)),
+        ),
         "drops": ("Why sessions were dropped", (*_drops(summary), *more.drops)),
         "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),
         "latency": ("Latency", more.latency or (_durations(summary),)),
