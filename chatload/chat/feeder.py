@@ -164,11 +164,14 @@ def columns_in(text: str) -> list[str]:
 
 
 def filled(text: str, row: Row) -> str:
-    """Return the text with the values of a row in place of its columns, and with single braces."""
+    """Return the text with the values of a row in place of its columns, and with single braces.
+
+    A column that the row does not have stays as it is written: in virtual time there is no row.
+    """
     if "{" not in text and "}" not in text:
         return text
     parts = Formatter().parse(text)
-    return "".join(before + ("" if name is None else row[name]) for before, name, _, _ in parts)
+    return "".join(before + ("" if name is None else row.get(name, f"{{{name}}}")) for before, name, _, _ in parts)
 
 
 # -- which row comes next --------------------------------------------------------------------------

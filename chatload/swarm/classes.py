@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,8 +102,13 @@ def read_class(user_class: Any) -> UserClass:
 
 
 def _is_default(user_class: Any, hook: str) -> bool:
-    definition = next(base for base in user_class.__mro__ if hook in vars(base))
-    return str(definition.__module__).startswith("chatload.")
+    return _is_of(next(base for base in user_class.__mro__ if hook in vars(base)), "chatload")
+
+
+def _is_of(base: type, package: str) -> bool:
+    """Return whether a class is one of a package. A class that was made without `class` may have any module's name."""
+    is_there = base.__module__.startswith(f"{package}.") and base.__module__ in sys.modules
+    return is_there and getattr(sys.modules[base.__module__], base.__name__, None) is base
 
 
 def _value(name: str, setting: str, value: Any) -> Any:
@@ -126,14 +132,14 @@ def _value(name: str, setting: str, value: Any) -> Any:
 def _check_names(user_class: Any) -> None:
     """Refuse names in the body of a class that nothing reads: they are often misspelt."""
     bases = [base for base in user_class.__mro__ if base is not object]
-    of_locust = {name for base in bases if base.__module__.startswith("locust.") for name in vars(base)}
-    ours = {name for base in bases if base.__module__.startswith("chatload.") for name in vars(base)}
-    known = {*of_locust, *OF_A_CLASS, *HOOKS} - _RESERVED
+    of_locust = {name for base in bases if _is_of(base, "locust") for name in vars(base)}
+    ours = {name for base in bases if _is_of(base, "chatload") for name in vars(base)}
+    known = {*of_locust, *OF_A_CLASS, *HOOKS, "host_login"} - _RESERVED
     reserved = ours - known | _RESERVED
     if user_class.is_source:
         known -= {"wait_time", "wait_function", "min_wait", "max_wait"}
     for base in bases:
-        if base.__module__.startswith(("chatload.", "locust.")):
+        if _is_of(base, "chatload") or _is_of(base, "locust"):
             continue
         for name in vars(base):
             if name.startswith("_") or name in known:
@@ -159,12 +165,12 @@ def _check_names(user_class: Any) -> None:
 
 def _refuse(user_class: Any, base: type, name: str, near: list[str]) -> None:
     where = f"user class {base.__name__}"
+    if name == "tags":
+        raise UsageError(f"{where}: tags has no effect", 'write @tag("NAME") of Locust above the class')
     if name in RunSettings.__dataclass_fields__ and name != "host":
         raise UsageError(
             f"{where}: {name} is a setting of the whole run, not of a class", f"give it as {option_text(name)}"
         )
-    if name == "tags":
-        raise UsageError(f"{where}: tags has no effect", 'write @tag("NAME") of Locust above the class')
     if user_class.is_source and name == "wait_time":
         raise UsageError(f"{where}: wait_time has no effect", "chats of an ArrivalUser arrive at --arrival-rate")
     meant = f"did you mean {near[0]}? " if near else ""

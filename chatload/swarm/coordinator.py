@@ -170,7 +170,7 @@ class RunCoordinator:
         host = host_with_login(self._environment)
         # Locust sends its options to all workers in each spawn message, also to those that connect later.
         options.arrivals_shared = (self._environment.runner.target_user_count, time.time())
-        plan = self.plan_for(options, host)
+        plan = self.plan_for(options, host, self._environment.user_classes)
         if plan.workload is not None:
             plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
         options.host_with_login = host
@@ -180,10 +180,13 @@ class RunCoordinator:
         self.rows = RowAllotments(plan.classes)
         return self.load.begin(plan)
 
-    def plan_for(self, options: Any, host: str | None) -> RunPlan:
-        """Return the plan of these options on this host. It is made once for the check of a start and the start."""
+    def plan_for(self, options: Any, host: str | None, user_classes: Iterable[Any] = ()) -> RunPlan:
+        """Return the plan of these options and user classes on this host.
+
+        It is made once for the check of a start and the start.
+        """
         given = {name: value for name, value in vars(options).items() if name not in _FOR_WORKERS}
-        classes = read_classes(self._environment.user_classes)
+        classes = read_classes(user_classes)
         if self._checked is None or self._checked[:3] != (given, host, classes):
             self._checked = given, host, classes, make_plan(options, host, classes=classes)
         return self._checked[3]

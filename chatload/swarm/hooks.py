@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 from gevent.lock import BoundedSemaphore
@@ -66,14 +67,12 @@ class Fetcher:
     def _drop_expired(self) -> None:
         """Forget answers that are no longer valid: with keys, there may be one for each customer."""
         now = time.monotonic()
-        for wanted, (until, _) in list(self._kept.items())[:2]:
-            if until <= now:
+        for wanted in list(islice(self._kept, 2)):
+            if self._kept[wanted][0] <= now:
                 del self._kept[wanted]
 
     def _send(self, request: FetchRequest) -> FetchAnswer:
-        url = urljoin(self._host.rstrip("/") + "/", request.url) if "://" not in request.url else request.url
-        if request.url.startswith("/") and "://" not in request.url:
-            url = self._host.rstrip("/") + request.url
+        url = request.url if "://" in request.url else f"{self._host.rstrip('/')}/{request.url.lstrip('/')}"
         parts = urlsplit(url)
         headers = dict(request.headers)
         body = b""
@@ -136,6 +135,8 @@ class UserHooks:
             if not isinstance(given, Mapping) or not all(_is_header(name, value) for name, value in given.items()):
                 raise TypeError("headers: expected a mapping of header names to texts, without Host and Content-Length")
             return tuple(given.items())
+        except FetchError:
+            return ()  # counted already; the server will refuse the request if it needs the header
         except Exception as error:  # noqa: BLE001  # a hook is code of the user
             self._count("headers", error)
             return ()

@@ -7,6 +7,7 @@ all of them (`test_stopping`), and the outputs are written last.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -369,13 +370,13 @@ class Run:
         """Counters and ended sessions of this process."""
         return self.role.facts
 
-    def check(self, options: Any, host: str | None) -> None:
-        """Check a run with these options on this host before it begins. Raises UsageError."""
+    def check(self, options: Any, host: str | None, user_classes: Sequence[Any]) -> None:
+        """Check a run with these options and user classes on this host before it begins. Raises UsageError."""
         coordinator = self.role.coordinator
         assert coordinator is not None, "a worker checks nothing"
-        plan = coordinator.plan_for(options, host)
+        plan = coordinator.plan_for(options, host, user_classes)
         coordinator.load.check(plan)
-        check_users(self.environment.user_classes, plan.workload is not None)
+        check_users(user_classes, plan.workload is not None)
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.mix)
         refuse_unwritable(run_dir_of(options))
         refuse_beyond_limits(options)

@@ -43,7 +43,7 @@ def run(words, run_dir):
     """Run one command to its end and return (exit code, output)."""
     command = [*PROGRAMS[words[0]], *(str(run_dir) if word == "reports/mine" else word for word in words[1:])]
     if words[0] == "locust":
-        shape = words[2].endswith("load_shape.py")
+        shape = words[2].endswith(("load_shape.py", "fixed_count.py"))
         command += [*(() if shape else ("-t", "3s")), "--run-dir", str(run_dir), "--only-summary"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

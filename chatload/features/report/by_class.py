@@ -32,7 +32,7 @@ def fetch_blocks(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         outcomes = ", ".join(f"{words.number(count)} {outcome}" for outcome, count in row["by_outcome"].items())
         tail = (words.of_tail(row["latency_s"], key) for key in _PERCENTILES)
         rows.append((name, words.number(row["sent"]), outcomes, *tail))
-    caption = "requests that hooks of the locustfile sent; they are not requests of chats, and count in no other table"
+    caption = "requests of hooks of the locustfile: they are not requests of chats, and count in no other table"
     yield doc.table("Requests of hooks", ("request", "sent", "outcomes", *_PERCENTILES), rows, "lrwrrr", caption)
 
 
