@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 
 from gevent.lock import BoundedSemaphore
 
-from chatload.chat.feeder import ERROR, RANDOM, REPEAT, UNIQUE, FeederRows, Row, RowCounter, block_size, random_row
+from chatload.chat.feeder import (
+    ERROR,
+    RANDOM,
+    REPEAT,
+    UNIQUE,
+    Feeder,
+    FeederRows,
+    Row,
+    RowCounter,
+    block_size,
+    random_row,
+)
 from chatload.swarm.plan import ClassPlan
 
 #: Returns the numbers of the next rows of a user class that no other process gets; empty at the end of the data.
@@ -15,14 +26,17 @@ Allot = Callable[[str, int], range]
 
 
 class RowAllotments:
-    """In the master or the only process: shares the rows of `unique` feeders out, in order, each row once per pass."""
+    """In the master or the only process: shares the rows of `unique` feeders out, in order, each row once per pass.
+
+    User classes with the same feeder share its rows.
+    """
 
     def __init__(self, classes: Mapping[str, ClassPlan]) -> None:
-        self._counters = {
-            name: _counter(plan.rows)
-            for name, plan in classes.items()
-            if plan.rows is not None and plan.rows.feeder.order == UNIQUE
-        }
+        shared: dict[Feeder, RowCounter] = {}
+        self._counters: dict[str, RowCounter] = {}
+        for name, plan in classes.items():
+            if plan.rows is not None and plan.rows.feeder.order == UNIQUE:
+                self._counters[name] = shared.setdefault(plan.rows.feeder, _counter(plan.rows))
 
     def allot(self, user_class: str, count: int) -> range:
         """Return the numbers of the next rows; they may be above the number of rows, in a further pass."""
@@ -30,10 +44,21 @@ class RowAllotments:
         return range(0) if counter is None else counter.take(count)
 
 
+def feeds_of(classes: Mapping[str, ClassPlan], allot: Allot) -> dict[str, Feed]:
+    """Return the feeder of each user class that has one; those with the same feeder share it."""
+    shared: dict[Feeder, Feed] = {}
+    found = {}
+    for name, plan in classes.items():
+        if plan.rows is not None:
+            found[name] = shared.setdefault(plan.rows.feeder, Feed(name, plan.rows, allot))
+    return found
+
+
 class Feed:
-    """The feeder of one user class in one process."""
+    """A feeder in one process."""
 
     def __init__(self, user_class: str, rows: FeederRows, allot: Allot) -> None:
+        """user_class: one of those that have it."""
         self._user_class, self._rows, self._allot = user_class, rows, allot
         self._counter = _counter(rows)
         self._block: deque[int] = deque()

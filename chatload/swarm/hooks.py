@@ -22,6 +22,8 @@ from chatload.run.books import Books
 from chatload.swarm import log
 from chatload.transport import OpenTransport
 
+#: Requests of hooks are counted by this many names; the others together.
+_MOST_NAMES, _OTHER_NAME = 50, "other requests"
 #: Headers that only the transport knows.
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 #: Opens a transport to a URL of scheme, host and port.
@@ -85,8 +87,9 @@ class Fetcher:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         wire = WireRequest(request.method.upper(), path, tuple(headers.items()), body)
         books = self._books()
+        name = request.name if request.name in books.fetched or len(books.fetched) < _MOST_NAMES else _OTHER_NAME
         transport = self._open_host(f"{parts.scheme}://{parts.netloc}")()
-        books.fetched[request.name] += 1
+        books.fetched[name] += 1
         begun = time.monotonic()
         outcome, answered = "connection", False
         try:
@@ -96,10 +99,10 @@ class Fetcher:
         finally:
             # Also if the greenlet is killed, so that the books balance.
             took_s = time.monotonic() - begun
-            books.fetch_ended(request.name, outcome, took_s, answered)
+            books.fetch_ended(name, outcome, took_s, answered)
             transport.close()
         why = "" if answered and 200 <= result.http_status < 300 else (result.detail or outcome)
-        self._on_fetch(request.name, took_s, len(result.body), why)
+        self._on_fetch(name, took_s, len(result.body), why)
         if why:
             raise FetchError(f"{request.name}: {why}")
         return FetchAnswer(result.http_status, result.body)

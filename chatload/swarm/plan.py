@@ -226,6 +226,8 @@ def _class_plan(
 ) -> ClassPlan:
     try:
         own = replace(given, **one.changes())
+        if own.sweep and (name_of_it := next((each for each in one.own if each.startswith("refresh_")), "")):
+            raise UsageError(f"{name_of_it} has no effect: --sweep sets the intervals", "leave it out")
         dialect = load_dialect(own.dialect)
         if own.persona == "widget":
             dialect = dialect.with_trailing_slash("RequestChat")

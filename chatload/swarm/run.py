@@ -31,7 +31,7 @@ from chatload.swarm.checks import check_service, check_users, refuse_above_ceili
 from chatload.swarm.classes import ChatNotBegun, read_classes
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
-from chatload.swarm.feeds import Feed
+from chatload.swarm.feeds import Feed, feeds_of
 from chatload.swarm.hooks import Fetcher, UserHooks
 from chatload.swarm.patches import stopping
 from chatload.swarm.patches.garbage_collection import GarbageCollection
@@ -394,11 +394,7 @@ class Run:
             self.plan = self.role.make_plan()
             check_users(self.environment.user_classes, self.plan.workload is not None)
             self._sources = 0
-            self._feeds = {
-                name: Feed(name, one.rows, self.role.allot)
-                for name, one in self.plan.classes.items()
-                if one.rows is not None
-            }
+            self._feeds = feeds_of(self.plan.classes, self.role.allot)
             self._fetchers = {name: self._fetcher(one) for name, one in self.plan.classes.items() if one.hooks}
             self.role.begin(self.plan)
         except ChatloadError as error:

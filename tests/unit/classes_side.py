@@ -8,7 +8,7 @@ import argparse
 import pytest
 from locust.user.task import filter_tasks_by_tags
 
-from chatload import ArrivalUser, ChatUser, CustomerScript, Distribution, Feeder
+from chatload import ArrivalUser, ChatUser, CustomerScript, Distribution, Feeder, SweepUser
 from chatload.errors import UsageError
 from chatload.run.settings import OptionGroup, RunSettings, options_of
 from chatload.swarm.classes import read_class, read_classes
@@ -21,10 +21,11 @@ def user(base=ChatUser, **attributes):
     return type("Customer", (base,), attributes)
 
 
-def plan_of(*classes, given=(), host=HOST):
+def plan_of(*classes, given=(), host=HOST, groups=(OptionGroup.RUN,)):
     parser = argparse.ArgumentParser()
-    for option in options_of(OptionGroup.RUN):
-        option.add_to(parser)
+    for group in groups:
+        for option in options_of(group):
+            option.add_to(parser)
     return make_plan(parser.parse_args(given), host, classes=read_classes(classes))
 
 
@@ -215,6 +216,14 @@ def test_a_plan_that_cannot_be_made_says_of_which_class(classes, given, host, sa
     with pytest.raises(UsageError) as refusal:
         plan_of(*classes, given=given, host=host)
     assert says in str(refusal.value)
+
+
+def test_a_sweep_sets_the_intervals():
+    groups, given = (OptionGroup.RUN, OptionGroup.SWEEP), ["--refresh-policy", "fraction"]
+    plan = plan_of(user(SweepUser, chat_length=9), named("B", SweepUser), groups=groups, given=given)
+    assert {arm.user_class for arm in plan.of("B").settings.arms} == {"B"}
+    with pytest.raises(UsageError, match="user class Customer: refresh_interval has no effect: --sweep sets the"):
+        plan_of(user(SweepUser, refresh_interval=3), groups=groups)
 
 
 def test_an_option_with_the_value_of_the_class_is_not_refused():

@@ -49,6 +49,12 @@ def test_a_plan_at_the_ceilings_is_not():
     refuse_above_ceiling(TargetRules(max_sessions=30, max_requests_per_s=17.1), 30, [(1.0, SETTINGS)])
 
 
+def test_requests_of_hooks_count_too():
+    monitor, books = CeilingMonitor(TargetRules(max_requests_per_s=10.0), 0.0), Books()
+    books.fetched["token"] = 61
+    assert monitor.exceeded(books, 1.0) == "61 requests/s, above the ceiling of 10"
+
+
 def test_a_plan_of_two_classes_counts_each_by_its_share():
     # 20 users that poll each 3 s and 10 that poll each second, and the other 14 requests of each chat in a minute.
     busy = replace(SETTINGS, policy=replace(SETTINGS.policy, interval_s=1.0))

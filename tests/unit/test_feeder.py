@@ -14,7 +14,7 @@ from chatload.chat.feeder import Feeder, RowCounter, block_size, columns_in, fil
 from chatload.chat.script import CustomerScript, load_script
 from chatload.errors import FileError
 from chatload.run.settings import stored_script
-from chatload.swarm.feeds import Feed, RowAllotments
+from chatload.swarm.feeds import Feed, RowAllotments, feeds_of
 
 ROWS = ({"id": "1", "name": "Ann, Jr."}, {"id": "2", "name": "Bob"}, {"id": "3", "name": "Chloé"})
 
@@ -178,6 +178,14 @@ def test_unique_rows_are_used_once_over_all_processes(tmp_path, count, at_end):
     else:
         assert sorted(used) == list(range(count)), "each once, and all of them"
     assert len(shared.allot("Other", 5)) == 0
+
+
+def test_classes_with_the_same_feeder_share_its_rows(tmp_path):
+    rows = loaded(tmp_path, "unique", "stop", 6)
+    classes = {name: SimpleNamespace(rows=rows) for name in ("Vip", "Web")} | {"Other": SimpleNamespace(rows=None)}
+    feeds = feeds_of(classes, RowAllotments(classes).allot)
+    assert set(feeds) == {"Vip", "Web"}
+    assert [taken(feeds[name], 1)[0] for name in ("Vip", "Web", "Vip", "Web")] == [0, 1, 2, 3]
 
 
 def test_a_short_file_is_shared_row_by_row():

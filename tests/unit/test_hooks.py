@@ -103,6 +103,12 @@ def test_a_request_that_fails_is_counted_and_not_kept(server, answer, outcome, w
     assert token(server.customer()) == 2
 
 
+def test_names_that_differ_for_each_chat_are_counted_together(server):
+    for number in range(60):
+        server.customer().fetch("get", "/", name=f"profile of {number}")
+    assert len(server.books.fetched) == 51 and server.books.fetched["other requests"] == 10
+
+
 def test_a_killed_chat_leaves_balanced_books(server):
     greenlet = gevent.spawn(token, server.customer())
     gevent.sleep(0)

@@ -1,7 +1,7 @@
 """Customers that need a token: `before_chat` fetches it, `headers` sends it with each request.
 
     chatload simulator --flex-disconnect-timeout 5 --token-life 2
-    locust -f examples/token.py --host http://127.0.0.1:8080 --headless -u 20 -r 20 -t 30s \
+    locust -f examples/login_token.py --host http://127.0.0.1:8080 --headless -u 20 -r 20 -t 30s \
            --flex-disconnect-timeout 5 --processes 2 --chat-length 2
 
 The chats of a process share a token until it expires. The report counts the requests for it apart from those of chats.
