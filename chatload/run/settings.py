@@ -363,7 +363,7 @@ class RunSettings:
     started_at: float | None = _fact(None, NUMBER)
     locustfile: str = _locust("", "-f", TEXT, "locustfile")
     user_classes: tuple[str, ...] = _fact((), WORDS, changes_load=True)
-    classes: tuple[ClassSettings, ...] = _fact((), CLASSES, changes_load=True)
+    classes: tuple[ClassSettings, ...] = _fact((), CLASSES, changes_load=True, replayed=False)
     host: str = _locust("", "--host", TEXT)
     users: int | None = _locust(None, "-u", COUNT, "num_users", changes_load=True)
     spawn_rate: float | None = _locust(None, "-r", NUMBER, "spawn_rate", changes_load=True)

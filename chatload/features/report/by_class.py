@@ -1,12 +1,12 @@
 """The user classes of a run, and the requests of hooks, as blocks of its report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.stats.rates import per_unit_text
-from chatload.vocabulary import STATUS_TABLE, Verdict
+from chatload.vocabulary import STATUS_TABLE, Blame, Verdict
 
 _PERCENTILES = ("p50", "p99", "max")
 
@@ -17,7 +17,9 @@ def class_blocks(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     settings = {one["name"]: one for one in summary["settings"].get("classes", [])}
     yield _settings_table({name: settings[name] for name in by_class if name in settings})
     yield _session_table(by_class)
-    yield _verdict_table(by_class)
+    yield _count_table("Verdicts", by_class, "by_verdict", Verdict)
+    if any(any(one["sessions"]["dropped_late_by_blame"].values()) for one in by_class.values()):
+        yield _count_table("Blame of dropped_late", by_class, "dropped_late_by_blame", Blame)
     yield _request_table(by_class)
     yield _refresh_table(by_class)
 
@@ -78,13 +80,14 @@ def _session_table(by_class: Mapping[str, Any]) -> doc.Table:
     return doc.Table("Sessions by user class", shown, [doc.TableRow(row) for row in rows], caption)
 
 
-def _verdict_table(by_class: Mapping[str, Any]) -> doc.Table:
-    seen = [v for v in Verdict if any(one["sessions"]["by_verdict"][v] for one in by_class.values())]
+def _count_table(name: str, by_class: Mapping[str, Any], key: str, kinds: Iterable[str]) -> doc.Table:
+    """Return the table of sessions by class and kind, without kinds that did not occur. key: in the summary."""
+    seen = [kind for kind in kinds if any(one["sessions"][key][kind] for one in by_class.values())]
     rows = [
-        (name, *(words.number(one["sessions"]["by_verdict"][verdict]) for verdict in seen))
-        for name, one in by_class.items()
+        (user_class, *(words.number(one["sessions"][key][kind]) for kind in seen))
+        for user_class, one in by_class.items()
     ]
-    return doc.table("Verdicts by user class", ("user class", *(verdict.value for verdict in seen)), rows)
+    return doc.table(f"{name} by user class", ("user class", *map(str, seen)), rows)
 
 
 def _request_table(by_class: Mapping[str, Any]) -> doc.Table:
@@ -95,11 +98,15 @@ def _request_table(by_class: Mapping[str, Any]) -> doc.Table:
             other = sum(n for outcome, n in counts.items() if outcome not in STATUS_TABLE)
             failed = row["sent"] - counts[STATUS_TABLE[0]] - counts[STATUS_TABLE[1]]
             tail = (words.of_tail(row["latency_s"], key) for key in _PERCENTILES)
-            numbers = (row["sent"], failed, other)
-            rows.append((name, operation, *map(words.number, numbers), *tail))
-    caption = "failed: neither 0/false nor 0/true; other: of the failed, those that are not in the status table"
+            numbers, response = (row["sent"], failed, other), words.of_tail(row["response_time_s"], "p99")
+            rows.append(doc.TableRow((name, operation, *map(words.number, numbers), *tail, response)))
+    caption = (
+        "failed: neither 0/false nor 0/true; other: of the failed, those that are not in the status table. p50, p99, "
+        "max: of the latency; response time: from the instant for which a request was scheduled"
+    )
     headings = ("user class", "operation", "sent", "failed", "other", *_PERCENTILES)
-    return doc.table("Requests by user class", headings, rows, "llrrrrrr", caption)
+    shown = [*doc.columns(headings, "llrrrrrr"), doc.TableColumn("response time p99", optional=True)]
+    return doc.Table("Requests by user class", shown, rows, caption)
 
 
 def _refresh_table(by_class: Mapping[str, Any]) -> doc.Table:
