@@ -1,4 +1,4 @@
-"""What commands have in common: they deliver a document, files and JSON, and take a share as an option."""
+"""What commands have in common: they deliver a document, files and JSON, and take shares and tolerances as options."""
 
 import json
 import math
@@ -67,3 +67,34 @@ def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[A
         raise click.BadParameter(f"{value!r} is not a share; write 15% or 0.15")
 
     return share
+
+
+class FiniteRange(click.FloatRange):
+    """A range that has no nan, which lies within no range and passes each comparison of click's, and no infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found
+
+
+def tolerance_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which change matters: tolerance and rate_tolerance (shares), hourly_tolerance."""
+    options = (
+        click.option(
+            "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
+            help="The least change of a duration that matters; of a margin, this part of the timeout.",
+        ),
+        click.option(
+            "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
+            help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
+        ),
+        click.option(
+            "--hourly-tolerance", type=FiniteRange(0), default=0.01, show_default=True,
+            metavar="RATE", help="The same for a rate per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -14,7 +14,7 @@ from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, tall
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.load import hold, model_of
 from chatload.features.tune.view import TuneReport, tune_document
-from chatload.render.output import deliver, write_json
+from chatload.render.output import FiniteRange, deliver, write_json
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of
@@ -48,7 +48,7 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
 @click.option("--host", metavar="URL", help="The service to run a sweep on.")
 @click.option("-u", "--users", type=click.IntRange(1), metavar="N", help="Customers at once. Default: 100.")
 @click.option(
-    "-r", "--spawn-rate", type=click.FloatRange(0, min_open=True), metavar="R", help="Started per second. Default: 10."
+    "-r", "--spawn-rate", type=FiniteRange(0, min_open=True), metavar="R", help="Started per second. Default: 10."
 )
 @click.option("-t", "--run-time", metavar="TIME", help="End after this long at the latest, such as 30m.")
 @_locusts("flex_disconnect_timeout")
