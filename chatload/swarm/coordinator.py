@@ -271,7 +271,9 @@ class RunCoordinator:
         reason = None if self._stop_requested else self.load.stop_reason(self.figures.total, time.monotonic())
         users, waiting = self.figures.users_and_waiting
         if reason is None and users == waiting and users >= self._environment.runner.target_user_count > 0:
-            self.request_stop()  # the feeders of all users have no more rows, and all chats have ended
+            self.add_note("the rows of all feeders are used: the run ends")
+            log.info("chatload: the rows of all feeders are used: the run ends")
+            self.request_stop()
         if reason is None:
             return
         kind, why = reason

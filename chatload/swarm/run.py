@@ -454,7 +454,9 @@ class Run:
     def _count_not_begun(self, books: Books, user_class: str, why: str) -> None:
         """Count a customer who got no chat as a session that was never accepted."""
         now = time.monotonic()
-        record = SessionRecord(verdict=Verdict.GAVE_UP, why=why, started_at=now, ended_at=now, user_class=user_class)
+        record = SessionRecord(
+            verdict=Verdict.GAVE_UP.value, why=why, started_at=now, ended_at=now, user_class=user_class
+        )
         books.session_started()
         books.session_ended(record)
         self.facts.add_record(record)

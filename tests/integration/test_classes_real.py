@@ -210,6 +210,10 @@ class Customer(ChatUser):
     script = CustomerScript(chat_length=Distribution("fixed", 0.3), nickname="{name}",
                             feeder=Feeder(FILE, "in_order", "error"))
 
+    def before_chat(self, customer):
+        if customer.row["id"] == "103":
+            customer.fetch("GET", "/nowhere", name="login")
+
     def on_event(self, customer, event):
         raise RuntimeError("a mistake of the locustfile")
 """
@@ -224,6 +228,10 @@ def test_the_end_of_the_data_and_a_broken_hook_make_a_run_invalid(tmp_path):
     assert_balanced(summary)
     assert done.returncode == 3 and summary["result"] == "invalid" and summary["end"]["by"] == "data_used_up"
     assert summary["sessions"]["started"] == ROWS
+    # The customer who could not log in is one who was not served.
+    (lost,) = summary["sessions"]["not_accepted"]
+    assert lost == {"verdict": "gave_up", "why": "before_chat: login: HTTP 404", "sessions": 1}
+    assert summary["rates"]["unserved"]["least"] == 1 and summary["fetches"]["login"]["by_outcome"] == {"HTTP 404": 1}
     hook, data = summary["invalid_reasons"]
     assert hook.startswith("a hook of the locustfile failed") and "on_event: RuntimeError" in hook
     assert data == f"{tmp_path}/rows.csv: all {ROWS} rows are used"
