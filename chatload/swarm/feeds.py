@@ -26,17 +26,14 @@ Allot = Callable[[str, int], range]
 
 
 class RowAllotments:
-    """In the master or the only process: shares the rows of `unique` feeders out, in order, each row once per pass.
-
-    User classes with the same feeder share its rows.
-    """
+    """In the master or the only process: shares the rows of `unique` feeders out, in order, each row once per pass."""
 
     def __init__(self, classes: Mapping[str, ClassPlan]) -> None:
-        shared: dict[Feeder, RowCounter] = {}
-        self._counters: dict[str, RowCounter] = {}
-        for name, plan in classes.items():
-            if plan.rows is not None and plan.rows.feeder.order == UNIQUE:
-                self._counters[name] = shared.setdefault(plan.rows.feeder, _counter(plan.rows))
+        self._counters = {
+            name: _counter(plan.rows)
+            for name, plan in classes.items()
+            if plan.rows is not None and plan.rows.feeder.order == UNIQUE
+        }
 
     def allot(self, user_class: str, count: int) -> range:
         """Return the numbers of the next rows; they may be above the number of rows, in a further pass."""
@@ -45,7 +42,10 @@ class RowAllotments:
 
 
 def feeds_of(classes: Mapping[str, ClassPlan], allot: Allot) -> dict[str, Feed]:
-    """Return the feeder of each user class that has one; those with the same feeder share it."""
+    """Return the feeder of each user class that has one; those with the same feeder share it.
+
+    Every process asks for its rows by the first of these classes, so that all processes share them too.
+    """
     shared: dict[Feeder, Feed] = {}
     found = {}
     for name, plan in classes.items():
@@ -58,7 +58,7 @@ class Feed:
     """A feeder in one process."""
 
     def __init__(self, user_class: str, rows: FeederRows, allot: Allot) -> None:
-        """user_class: one of those that have it."""
+        """user_class: the first of those that have it."""
         self._user_class, self._rows, self._allot = user_class, rows, allot
         self._counter = _counter(rows)
         self._block: deque[int] = deque()
