@@ -14,7 +14,7 @@ from chatload.chat.customer import INTRODUCTION, ChatCustomer
 from chatload.chat.feeder import NO_ROW, Feeder, Row, columns_in, filled
 from chatload.errors import FileError
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import MistakeError, load_toml
+from chatload.protocol.toml_file import MistakeError, checked, load_toml
 from chatload.random_numbers import SplitMix64
 
 #: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
@@ -348,6 +348,21 @@ class Customer:
     def _new_text(self) -> str:
         length = min(max(1, round(self.script.message_bytes.sample(self.random))), _LONGEST_MESSAGE)
         return (_WORDS * (length // len(_WORDS) + 1))[:length]
+
+
+def checked_script(script: CustomerScript, source: str) -> CustomerScript:
+    """Return a script that was written in Python, with its values checked as those of a file. Raises FileError.
+
+    source: names it in errors. A number may stand for a fixed Distribution.
+    """
+    plain = CustomerScript()
+    values = {one.name: getattr(script, one.name) for one in fields(CustomerScript)}
+    given = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    if isinstance(script.feeder, Feeder):
+        given["feeder"] = {one.name: getattr(script.feeder, one.name) for one in fields(Feeder)}
+    empty: dict[str, Any] = {name: "" for name, value in given.items() if value == "" and name in INTRODUCTION}
+    made = checked({name: value for name, value in given.items() if name not in empty}, CustomerScript, source)
+    return replace(made, **empty)
 
 
 def script_table(script: CustomerScript) -> dict[str, Any]:

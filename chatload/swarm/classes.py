@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from chatload.chat.customer import HOOKS
-from chatload.chat.script import CustomerScript
+from chatload.chat.script import CustomerScript, checked_script
 from chatload.errors import UsageError
 from chatload.protocol.secret import Secret
-from chatload.run.settings import FLAG, OF_A_CLASS, RunSettings, option_of, written
+from chatload.run.settings import FLAG, OF_A_CLASS, TEXT, RunSettings, option_of, written
 
 #: Locust's name of the tag that the task of every class of customers has.
 TASK_TAG = "chat"
@@ -76,7 +76,7 @@ def read_class(user_class: Any) -> UserClass:
         if value is None:
             continue
         if setting == "script" and isinstance(value, CustomerScript):
-            script = value
+            script = checked_script(value, f"user class {name}: script")
         else:
             own[setting] = _value(name, setting, value)
     weight, fixed_count = user_class.weight, user_class.fixed_count
@@ -123,6 +123,8 @@ def _value(name: str, setting: str, value: Any) -> Any:
     text = written(value)
     if option.choices and text not in option.choices:
         raise _wrong(name, setting, value, f"one of {', '.join(option.choices)}")
+    if option.kind is TEXT and not isinstance(value, str | Path):
+        raise _wrong(name, setting, value, option.kind.expected)
     try:
         return option.kind.parse(text.strip())
     except ValueError:

@@ -147,6 +147,7 @@ class RunCoordinator:
         self.load = LoadController()
         self._checked: tuple[dict[str, Any], str | None, tuple[UserClass, ...], RunPlan] | None = None
         self.rows = RowAllotments({})
+        self._has_feeders = False
         self._reset(WorkerRegistry())
 
     def _reset(self, figures: Figures) -> None:
@@ -178,6 +179,7 @@ class RunCoordinator:
         options.customer_classes = sorted(one.__name__ for one in self._environment.user_classes if is_customer(one))
         options.feeders = {name: one.rows.sha256 for name, one in plan.classes.items() if one.rows is not None}
         self.rows = RowAllotments(plan.classes)
+        self._has_feeders = bool(options.feeders)
         return self.load.begin(plan)
 
     def plan_for(self, options: Any, host: str | None, user_classes: Iterable[Any] = ()) -> RunPlan:
@@ -269,8 +271,7 @@ class RunCoordinator:
 
     def _stop_if_due(self) -> None:
         reason = None if self._stop_requested else self.load.stop_reason(self.figures.total, time.monotonic())
-        users, waiting = self.figures.users_and_waiting
-        if reason is None and users == waiting and users >= self._environment.runner.target_user_count > 0:
+        if reason is None and self._are_feeders_used_up():
             self.add_note("the rows of all feeders are used: the run ends")
             log.info("chatload: the rows of all feeders are used: the run ends")
             self.request_stop()
@@ -282,6 +283,11 @@ class RunCoordinator:
             log.warning("chatload: %s: %s", what, why)
             self.note(kind, why)
         self.request_stop()
+
+    def _are_feeders_used_up(self) -> bool:
+        """Return whether every user waits, because its feeder has no more rows and its chats have ended."""
+        users, waiting = self.figures.users_and_waiting
+        return self._has_feeders and users == waiting and users >= self._environment.runner.target_user_count > 0
 
     def request_stop(self) -> None:
         """Stop the run; a headless process ends. May be called again."""

@@ -53,6 +53,12 @@ def plan_of(*classes, given=(), host=HOST, groups=(OptionGroup.RUN,)):
         ({"weight": "3"}, "weight = '3': expected a number of 0 or more"),
         ({"fixed_count": 1.5}, "fixed_count = 1.5: expected a whole number of 0 or more"),
         ({"host": 8080}, "host = 8080: expected the URL of a host"),
+        ({"script": 3}, "script = 3: expected text"),
+        ({"script": CustomerScript(messages="many")}, "script: messages: expected a number or a table with shape"),
+        ({"script": CustomerScript(nickname=7)}, "script: nickname: expected text"),
+        ({"script": CustomerScript(user_data={"a": [1]})}, "script: user_data: expected a table of texts"),
+        ({"script": CustomerScript(feeder=Feeder("a.csv", "backwards"))}, "script: feeder.order: expected one of"),
+        ({"script": CustomerScript(extras=("PushUrl",))}, "script: extras: expected [[extras]] tables"),
         ({"read": task(lambda self: None)}, "has no effect"),
         ({"_read": task(lambda self: None)}, "the one task of a customer is its chat"),
     ],
@@ -83,6 +89,12 @@ def test_what_has_an_effect_is_not_refused():
 
     said = read_class(Customer)
     assert (said.name, said.weight, said.hooks, said.own) == ("Customer", 3.0, ("before_chat",), {})
+
+
+def test_numbers_in_a_script_in_python_are_as_in_a_file():
+    script = CustomerScript(messages=3, chat_length=Distribution("fixed", 5.0), nickname="", user_data={"Level": 2})
+    said = read_class(user(script=script)).script
+    assert (said.messages, said.user_data, said.nickname) == (Distribution("fixed", 3.0), {"Level": "2"}, "")
 
 
 def test_a_misspelt_hook_of_a_mixin_is_refused():
@@ -151,7 +163,7 @@ def test_each_class_has_a_plan_of_its_own():
     plan = plan_of(vip, web, given=["--flex-disconnect-timeout", "45", "--refresh-interval", "5"])
     one, other = plan.of("Vip"), plan.of("Web")
     assert (one.settings.policy.kind, one.settings.policy.interval_s) == ("fraction", 18.0)
-    assert one.settings.script is SHORT and one.settings.user_class == "Vip" and one.share == 0.25
+    assert one.settings.script == SHORT and one.settings.user_class == "Vip" and one.share == 0.25
     assert (other.settings.persona, other.settings.policy.interval_s, other.settings.request_timeout_s) == (
         "widget", 5.0, 3.0,
     )  # fmt: skip
