@@ -169,7 +169,7 @@ class FakeWorker:
             self.stats()
 
     def _hand_over(self, rows: list[SessionRecord], timelines: list[Timeline], final: bool) -> None:
-        books = orjson.dumps(self.books.to_dict()).decode()
+        books = {"": orjson.dumps(self.books.to_dict()).decode()}
         usage, ends = Usage(time.process_time(), 300_000_000), [timeline.to_dict() for timeline in timelines]
         self.say("chatload-report", WorkerReport([as_row(record) for record in rows], ends, books, usage, final))
 

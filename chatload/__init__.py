@@ -18,12 +18,18 @@ _MODULES = {
     "CapacityShape": "chatload.features.capacity.load",
     "SoakUser": "chatload.swarm.user",
     "SweepUser": "chatload.swarm.user",
+    # Customers: what they do, who they are, and what hooks are given.
+    "ChatCustomer": "chatload.chat.customer",
+    "CustomerScript": "chatload.chat.script",
+    "Distribution": "chatload.chat.script",
+    "Event": "chatload.protocol.reply",
+    "Feeder": "chatload.chat.feeder",
+    "FetchAnswer": "chatload.chat.customer",
+    "FetchError": "chatload.chat.customer",
     # The simulator as a test server.
     "Simulator": "chatload.simulator.command",
     # Chats in virtual time.
     "ChatService": "chatload.simulator.model.service",
-    "CustomerScript": "chatload.chat.script",
-    "Distribution": "chatload.chat.script",
     "Fault": "chatload.simulator.model.faults",
     "FaultPlan": "chatload.simulator.model.faults",
     "NetworkModel": "chatload.virtual.network",

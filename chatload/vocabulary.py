@@ -149,6 +149,7 @@ class IncidentKind(StrEnum):
     WORKER_BACK = "worker_back"
     WORKER_LOST = "worker_lost"  # silent until the end: its last counts are missing
     WORKER_UNFIT = "worker_unfit"  # could hold no chats: the load was lower than planned
+    DATA_USED_UP = "data_used_up"  # a feeder has no more rows, and that was to be an error
     RECORDING_STOPPED = "recording_stopped"  # the run file could not be written: facts are missing
 
 
@@ -165,12 +166,16 @@ class EndedBy(StrEnum):
     ABORTED = "aborted"  # by --abort-on
     CEILING = "ceiling"  # at a ceiling on the load
     HOURS = "hours"  # at the end of the allowed hours
+    DATA_USED_UP = "data_used_up"  # at the end of a feeder
     UNFINISHED = "unfinished"  # it is still going on, or its process was killed
 
 
 #: Incidents that end a run.
 ENDING_INCIDENTS: Final = frozenset(
-    {IncidentKind.ABORTED, IncidentKind.CEILING, IncidentKind.HOURS, IncidentKind.INTERRUPTED, IncidentKind.STOPPED}
+    {
+        *(IncidentKind.ABORTED, IncidentKind.CEILING, IncidentKind.DATA_USED_UP, IncidentKind.HOURS),
+        *(IncidentKind.INTERRUPTED, IncidentKind.STOPPED),
+    }
 )
 
 

@@ -15,9 +15,9 @@ def add_sessions(writer: RunWriter, records: Iterable[SessionRecord]) -> None:
     writer.keep(map(row, records), {})
 
 
-def put_books(writer: RunWriter, worker: str, books: Books) -> None:
+def put_books(writer: RunWriter, worker: str, books: Books, user_class: str = "") -> None:
     """Store the books of one process so far; they replace its earlier ones."""
-    writer.keep((), {worker: json.dumps(books.to_dict())})
+    writer.keep((), {worker: {user_class: json.dumps(books.to_dict())}})
 
 
 def add_timelines(writer: RunWriter, timelines: Iterable[Timeline]) -> None:

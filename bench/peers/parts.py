@@ -61,7 +61,7 @@ def engine(plan: RunPlan, number: int, books: Books) -> Steps:
     """A chat that was opened and refreshed so often that it remembers all it ever does, with nothing but itself."""
     now = time.monotonic()
     steps = new_chat(plan.settings, books, number, now).steps()
-    opened, names = (_OPENED % (number, number, number)).encode(), plan.dialect.response
+    opened, names = (_OPENED % (number, number, number)).encode(), plan.of("").dialect.response
     replies = [read(names, WireResult(now, now, 0.0, 200, body)) for body in (opened, _NOTHING_NEW)]
     effect = next(steps)
     for _ in range(2 * CONTACTS + 1):
@@ -114,28 +114,32 @@ _spare = Books()
 class Customer(ChatHolder):
     """A customer who says nothing, made part by part."""
 
+    #: No customer as a locustfile has them: its one task is not chatload's.
+    holds_chats = False
+
     @task
     def chat(self) -> None:
         """One chat."""
         run, plan = self.chat_run, self.chat_run.plan
         assert plan is not None
+        mine = plan.of("")
         _stages.made("user")
         script = ScriptedCustomer(plan.settings.script, SplitMix64(id(self)))
         script.begin(0.0)
         _stages.made("script")
         spare = engine(plan, _spare.started, _spare)
         _stages.made("engine")
-        transport: Any = plan.open_transport()
+        transport: Any = mine.open_transport()
         _stages.made("transport")
         driver = SessionDriver(
-            plan.encoder, plan.dialect.response, transport, run.monitor, self.leave, run.statistics.request
+            mine.encoder, mine.dialect.response, transport, run.monitor, self.leave, run.statistics.request
         )
         _stages.made("driver")
         gevent.sleep(random.uniform(0.0, _CONNECTING_S))
         transport._connection = connect(transport._endpoint, 10.0)
         _stages.made("connection")
         gevent.sleep(random.uniform(0.0, _INTERVAL_S))
-        session = run.new_session()
+        session = run.new_session(self)
         assert session is not None
         try:
             driver.hold(session)

@@ -13,10 +13,11 @@ from math import inf
 from typing import Protocol
 
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
+from chatload.chat.customer import ChatCustomer, ChatHooks
 from chatload.chat.effects import Effect, Exchange, Result, Send, Wait
 from chatload.chat.policy import RefreshClock
 from chatload.chat.record import RecentContacts, SessionRecord, Timeline, severity
-from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
+from chatload.chat.script import OF_A_FILE, Action, Customer
 from chatload.chat.settings import SessionSettings
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
@@ -79,7 +80,8 @@ class Persona(Protocol):
     reads_next_position: the cursor follows nextPosition as well as the events' own positions.
     retries: a request that failed is retried before the customer acts again, and an action that was answered
         statusCode 1 is sent again.
-    opening_fields: those of RequestChat. next_poll: the instant of the next GetMessages, after a failure.
+    opening_fields: those of RequestChat, given who the customer is.
+    next_poll: the instant of the next GetMessages, after a failure.
     gives_up: whether the client leaves because too many requests have failed.
     takes_as_end: whether the client takes this answer as the end of the chat.
     ask_cause: sends the requests by which the client asks for the cause of the end that `exchange` told.
@@ -91,7 +93,7 @@ class Persona(Protocol):
     reads_next_position: bool
     retries: bool
 
-    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]: ...
+    def opening_fields(self, introduction: Mapping[str, str]) -> Mapping[str, str]: ...
     def next_poll(self, chat: ChatEngine, now: float) -> float: ...
     def gives_up(self, chat: ChatEngine) -> bool: ...
     def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool: ...
@@ -107,6 +109,7 @@ class ChatEngine:
     received the session and every request. Deterministic in (settings, seed, results).
 
     seed: of the chat's random numbers. started_at: now. All instants: seconds on the driver's clock.
+    visitor: who the customer is; None: as the script says it without a feeder. hooks: called as the chat goes on.
     contacts: None until the chat is accepted. recent: the last requests. clock: what the refresh policy knows.
     now: the instant that the engine has reached. ready: when the last request was over.
     failures: unsuccessful requests in a row. late_failures: those of them that ended after the deadline.
@@ -120,6 +123,8 @@ class ChatEngine:
     observer: ChatObserver
     seed: InitVar[int]
     started_at: InitVar[float]
+    visitor: ChatCustomer | None = None
+    hooks: ChatHooks | None = None
     record: SessionRecord = field(init=False)
     customer: Customer = field(init=False)
     transcript: Transcript = field(init=False)
@@ -155,8 +160,9 @@ class ChatEngine:
 
     def __post_init__(self, seed: int, started_at: float) -> None:
         settings = self.settings
-        self.record = SessionRecord(started_at=started_at, group=settings.group)
+        self.record = SessionRecord(started_at=started_at, group=settings.group, user_class=settings.user_class)
         self.customer = Customer(settings.script, SplitMix64(seed), self.persona.drafts)
+        self.customer.asks = self.hooks is not None and self.hooks.has_messages
         self.transcript = Transcript(settings.server.clock, settings.agent_end_removes_customer)
         jitter = settings.poll_jitter
         # Numbers of their own: what the customer does is the same with and without jitter.
@@ -248,13 +254,16 @@ class ChatEngine:
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
         """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
         policy = self.settings.policy
-        fields = self.persona.opening_fields(self.settings.script)
+        visitor = self.settings.script.customer() if self.visitor is None else self.visitor
+        fields = self.persona.opening_fields(visitor.introduction())
         due = self.ready
         while True:
             exchange = yield from self.request("RequestChat", fields, due)
             reply = exchange.reply
             if reply.outcome is _FINE and reply.chat_id and exchange.sent_at is not None:
                 self.record.chat_id, self.record.accepted_at = reply.chat_id, exchange.received_at
+                if self.visitor is not None:
+                    self.visitor.chat_id = reply.chat_id
                 self.observer.session_accepted(exchange.received_at)
                 self.contacts = ContactLog(exchange.sent_at, exchange.received_at, exchange.stalled_s)
                 self.clock.contact_sent = exchange.sent_at
@@ -285,6 +294,10 @@ class ChatEngine:
         yield from self.wait(action.due)
         if self.stopping:
             return
+        if self.customer.asks and self.customer.begins_message(action):
+            said = self._ask_hook()
+            if not self.customer.begin_message(action, said):
+                return
         if action.operation in OF_A_FILE and self._file_id is None:
             self.customer.done(self.now, action)  # The file that it needs was never uploaded.
             return
@@ -305,6 +318,14 @@ class ChatEngine:
         if not (self.persona.retries and outcome in _RETRIABLE):
             self.customer.done(exchange.received_at, action)
         yield from self._follow_up(exchange)
+
+    def _ask_hook(self) -> str | None:
+        """Return what the customer says next by the hook `next_message`."""
+        assert self.hooks is not None and self.visitor is not None
+        said = self.hooks.next_message(self.visitor)
+        if self.visitor.is_leaving:
+            self.customer.end_at = self.now
+        return said
 
     def _follow_up(self, exchange: Exchange) -> Steps:
         """Do what the persona does after an answer that may be the end, or a failure."""
@@ -602,4 +623,9 @@ class ChatEngine:
                 self.record.messages_received += event.kind == "Message"
         if self.transcript.handed_on:
             self.settings.server.hands_chats_on = True
+        if self.hooks is not None and self.visitor is not None:
+            for event in fresh:
+                self.hooks.on_event(self.visitor, event)
+            if self.visitor.is_leaving:
+                self.customer.end_at = min(self.customer.end_at, exchange.received_at)
         return fresh

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 from chatload.chat.contacts import ContactLog
+from chatload.chat.customer import ChatCustomer, ChatHooks
 from chatload.chat.effects import Exchange
 from chatload.chat.engine import ChatEngine, ChatObserver, Persona, Steps
 from chatload.chat.record import RecentContacts
-from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.verdict import Finding
 from chatload.vocabulary import Outcome, Verdict
@@ -42,8 +42,8 @@ class StrictPersona:
     reads_next_position = True
     retries = True
 
-    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]:
-        return script.introduction()
+    def opening_fields(self, introduction: Mapping[str, str]) -> Mapping[str, str]:
+        return introduction
 
     def next_poll(self, chat: ChatEngine, now: float) -> float:
         return chat.settings.policy.next_retry(chat.clock, now, chat.failures)
@@ -128,8 +128,8 @@ class WidgetPersona:
         #: The state at the first statusCode 2: what is requested afterwards does not change the verdict.
         self._lost: tuple[Finding, Exchange, ContactLog, RecentContacts] | None = None
 
-    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]:
-        return {**script.introduction(), "text": "", **USER_DATA}
+    def opening_fields(self, introduction: Mapping[str, str]) -> Mapping[str, str]:
+        return {**introduction, "text": "", **USER_DATA, **introduction}
 
     def next_poll(self, chat: ChatEngine, now: float) -> float:
         return chat.settings.policy.next_refresh(chat.clock, now)
@@ -177,7 +177,15 @@ class WidgetPersona:
 PERSONAS: Mapping[str, Callable[[], Persona]] = {"strict": StrictPersona, "widget": WidgetPersona}
 
 
-def new_chat(settings: SessionSettings, observer: ChatObserver, seed: int, started_at: float) -> ChatEngine:
+def new_chat(
+    settings: SessionSettings,
+    observer: ChatObserver,
+    seed: int,
+    started_at: float,
+    visitor: ChatCustomer | None = None,
+    hooks: ChatHooks | None = None,
+) -> ChatEngine:
     """Return a new chat with the settings' persona, in the arm of a sweep that its seed gives; arguments as for
     `ChatEngine`."""
-    return ChatEngine(settings.arm_of(seed), PERSONAS[settings.persona](), observer, seed, started_at)
+    persona = PERSONAS[settings.persona]()
+    return ChatEngine(settings.arm_of(seed), persona, observer, seed, started_at, visitor, hooks)

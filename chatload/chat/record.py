@@ -33,6 +33,7 @@ class SessionRecord:
     lateness_max_s: the greatest lateness of its requests (seconds).
     group: the arm of a sweep that the session belongs to; "" if there is none.
     accepted_at: when the answer to RequestChat came (seconds since the Unix epoch); None if the chat was not accepted.
+    user_class: the Locust user class of the customer; "" in a run with only one.
     alive_s: the time from accepted_at for which the chat was surely open (seconds): until the last request left that
         the server surely took, but not beyond its first Disconnect. None if the chat was not accepted.
     """
@@ -64,6 +65,7 @@ class SessionRecord:
     goodbye_at: float | None = None
     accepted_at: float | None = None
     alive_s: float | None = None
+    user_class: str = ""
 
 
 #: The columns of a session row, in order, and the type of the values of each.

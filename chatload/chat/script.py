@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import ceil, exp, log
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from chatload.chat.customer import INTRODUCTION, ChatCustomer
+from chatload.chat.feeder import NO_ROW, Feeder, Row, columns_in, filled
+from chatload.errors import FileError
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import MistakeError, load_toml
+from chatload.protocol.toml_file import MistakeError, checked, load_toml
 from chatload.random_numbers import SplitMix64
 from chatload.units import DURATION_OR_0
 
@@ -41,8 +44,8 @@ _MOST, _MOST_SIGMA = 1e9, 10.0
 _LONGEST_MESSAGE, _MOST_UPLOAD = 2**20, 64 * 2**20
 _WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the clock "
 _OPENERS = frozenset({"StartTyping", "SendMessage"})
-#: Who the customer is.
-INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
+#: More messages than a chat has.
+_NO_LIMIT = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,16 @@ def _extra(value: Any) -> Extra:
     return Extra(operation, float(chance), fields, size)
 
 
+def _user_data(value: Any) -> Any:
+    if not isinstance(value, dict) or not all(isinstance(text, str | int | float) for text in value.values()):
+        raise MistakeError('expected a table of texts, such as CustomerId = "{id}"')
+    return {key: text if isinstance(text, str) else _scalar(text) for key, text in value.items()}
+
+
+def _scalar(value: float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _extras(value: Any) -> Any:
     if not isinstance(value, list | tuple) or not all(isinstance(item, dict | Extra) for item in value):
         raise ValueError("expected [[extras]] tables")
@@ -166,6 +179,8 @@ class CustomerScript:
     answer_patience: how long the customer waits for an answer before going on.
     shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is sent before an agent has joined.
     hesitation: from the last keystroke to the sending of a message, for the persona `widget`.
+    nickname to subject, and user_data: sent with RequestChat; {COLUMN} in such a text is a value of the feeder.
+    feeder: gives each chat a row of values.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -184,11 +199,30 @@ class CustomerScript:
     last_name: _Text = ""
     email: _Text = ""
     subject: _Text = "load test"
+    user_data: Annotated[Mapping[str, str], BeforeValidator(_user_data)] = field(default_factory=dict)
+    feeder: Feeder | None = None
     extras: Annotated[tuple[Annotated[Extra, BeforeValidator(_extra)], ...], BeforeValidator(_extras)] = ()
 
-    def introduction(self) -> dict[str, str]:
-        """Return the fields of RequestChat that are given."""
-        return {name: value for name in INTRODUCTION if (value := getattr(self, name))}
+    def customer(self, number: int = 0, row: Row = NO_ROW) -> ChatCustomer:
+        """Return the customer of one chat. row: of the feeder; it has all columns that the texts name."""
+        nickname, first_name, last_name, email, subject = (filled(getattr(self, name), row) for name in INTRODUCTION)
+        data = {key: filled(text, row) for key, text in self.user_data.items()}
+        return ChatCustomer(number, nickname, first_name, last_name, email, subject, data, row)
+
+    def check_columns(self, source: str, columns: Collection[str]) -> None:
+        """Raise FileError if a text names a column that is not one of `columns`. source: of the script, for errors."""
+        texts = {name: getattr(self, name) for name in INTRODUCTION}
+        texts |= {f"{USER_DATA}.{key}": text for key, text in self.user_data.items()}
+        for key, text in texts.items():
+            try:
+                unknown = [name for name in columns_in(text) if name not in columns]
+            except ValueError as error:
+                raise FileError(source, key, str(error)) from None
+            if unknown and self.feeder is None:
+                raise FileError(source, key, f"{{{unknown[0]}}} needs a [feeder]; write {{{{ for the brace itself")
+            if unknown and self.feeder is not None:
+                known = ", ".join(columns)
+                raise FileError(source, key, f"{{{unknown[0]}}} is no column of {self.feeder.file}, which has {known}")
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
         """Return this script with exponential chat lengths of this mean (seconds)."""
@@ -214,11 +248,13 @@ class Customer:
         StopTyping.
     text: with drafts, the text in the input field: typed during typing_s from typing_from on, sent at sends_at.
     end_at: when the customer ends the chat. left: messages left to send.
+    asks: the text of a message is asked for when the customer begins to write it (see `begin_message`).
     """
 
     script: CustomerScript
     random: SplitMix64
     drafts: bool = False
+    asks: bool = False
     end_at: float = 0.0
     left: int = 0
     action: Action | None = None
@@ -234,6 +270,8 @@ class Customer:
         script, random = self.script, self.random
         self.end_at = now + script.chat_length.sample(random)
         self.left = round(script.messages.sample(random))
+        if self.asks:
+            self.left = _NO_LIMIT
         if script.extras:
             # In the order of the script, at instants spread over the chat.
             chosen = [extra for extra in script.extras if random.random() < extra.chance]
@@ -274,6 +312,22 @@ class Customer:
             self.left -= 1
             self._think(now + script.answer_patience.sample(random))
 
+    def begin_message(self, action: Action, text: str | None) -> bool:
+        """Take the text of the message that begins with `action`, None if there is none; return whether there is."""
+        if not text:
+            self.left, self.action = 0, None
+            return False
+        self.text = text
+        if action.operation == "SendMessage":
+            action.message = text
+        elif self.drafts:
+            action.message = text[:1]
+        return True
+
+    def begins_message(self, action: Action) -> bool:
+        """Return whether the customer begins to write a message with this action."""
+        return action is self.action and action.operation in _OPENERS and not self.text
+
     def heard(self, kind: str, now: float) -> None:
         """React to an event of an agent ("ParticipantJoined" or "Message") that was received at `now`."""
         if kind == "ParticipantJoined" and self._waiting_agent:
@@ -297,8 +351,9 @@ class Customer:
         script, random = self.script, self.random
         due = since + script.think.sample(random)
         if not script.shows_typing:
-            self.action = Action(due + script.typing.sample(random), "SendMessage", self._new_text())
-        elif self.drafts:
+            text = "" if self.asks else self._new_text()
+            self.action = Action(due + script.typing.sample(random), "SendMessage", text)
+        elif self.drafts and not self.asks:
             self.text = self._new_text()
             self.action = Action(due, "StartTyping", self.text[:1])
         else:
@@ -307,6 +362,50 @@ class Customer:
     def _new_text(self) -> str:
         length = min(max(1, round(self.script.message_bytes.sample(self.random))), _LONGEST_MESSAGE)
         return (_WORDS * (length // len(_WORDS) + 1))[:length]
+
+
+def checked_script(script: CustomerScript, source: str) -> CustomerScript:
+    """Return a script that was written in Python, with its values checked as those of a file. Raises FileError.
+
+    source: names it in errors. A number may stand for a fixed Distribution.
+    """
+    plain = CustomerScript()
+    values = {one.name: getattr(script, one.name) for one in fields(CustomerScript)}
+    given = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    if isinstance(script.feeder, Feeder):
+        given["feeder"] = {one.name: getattr(script.feeder, one.name) for one in fields(Feeder)}
+    empty: dict[str, Any] = {name: "" for name, value in given.items() if value == "" and name in INTRODUCTION}
+    made = checked({name: value for name, value in given.items() if name not in empty}, CustomerScript, source)
+    return replace(made, **empty)
+
+
+def script_table(script: CustomerScript) -> dict[str, Any]:
+    """Return a script as the table of its TOML file, without the values that are defaults."""
+    plain = CustomerScript()
+    table = {}
+    for one in fields(CustomerScript):
+        value = getattr(script, one.name)
+        if value != getattr(plain, one.name):
+            table[one.name] = _as_toml(value)
+    return table
+
+
+def _as_toml(value: Any) -> Any:
+    if isinstance(value, Distribution):
+        if value.shape == "fixed":
+            return value.a
+        return {"shape": value.shape, **dict(zip(_SHAPES[value.shape], (value.a, value.b), strict=False))}
+    if isinstance(value, Feeder):
+        return {one.name: text for one in fields(Feeder) if (text := getattr(value, one.name))}
+    if isinstance(value, Extra):
+        data = {k.removeprefix(USER_DATA_PREFIX): v for k, v in value.fields.items() if k.startswith(USER_DATA_PREFIX)}
+        given = {k: v for k, v in value.fields.items() if not k.startswith(USER_DATA_PREFIX)}
+        size = {} if value.size is None else {"size": _as_toml(value.size)}
+        user_data = {USER_DATA: data} if data else {}
+        return {"operation": value.operation, "chance": value.chance, **given, **size, **user_data}
+    if isinstance(value, tuple):
+        return list(map(_as_toml, value))
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def load_script(path: str | Path) -> CustomerScript:

@@ -32,7 +32,8 @@ class SessionSettings:
     keeps_ended_s, long_poll_s, agent_end_removes_customer: see ServerTable.
     persona: a name in `chatload.chat.personas.PERSONAS`.
     poll_jitter: each refresh leaves up to this share of its interval earlier, by chance: 0 or more, below 1.
-    group: the arm of a sweep that these are the settings of. arms: those of each arm, if there is a sweep.
+    group: the arm of a sweep that these are the settings of. user_class: the user class; "" in a run with only one.
+    arms: those of each arm, if there is a sweep.
     server: what the sessions of this process together learn about the server.
     """
 
@@ -45,6 +46,7 @@ class SessionSettings:
     agent_end_removes_customer: bool = False
     poll_jitter: float = 0.0
     group: str = ""
+    user_class: str = ""
     arms: tuple[SessionSettings, ...] = ()
     server: ObservedServer = field(default_factory=ObservedServer, compare=False, repr=False)
 

@@ -15,7 +15,7 @@ class Event(NamedTuple):
 
     position: -1 if it has none. utc_ms: the server's time (milliseconds since the Unix epoch). participant: the
     sender's participantId, which is unique, unlike nicknames. quit_reason: of a ParticipantLeft, the code for why the
-    participant left, as received; cause: what the code means in the dialect.
+    participant left, as received; cause: what the code means in the dialect. text: of a Message, cut to MOST_TEXT.
     """
 
     position: int
@@ -26,6 +26,7 @@ class Event(NamedTuple):
     participant: str = ""
     quit_reason: str = ""
     cause: EndCause | None = None
+    text: str = ""
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Reply:
     """One answer: its outcome, and what the client keeps.
 
     Keys and position are None if the answer has none. file_id: of a file that was just uploaded. detail: a constant
-    text, so that statistics can be kept by it. Message texts are not kept. told: chatEnded was in the answer and not
+    text, so that statistics can be kept by it. told: chatEnded was in the answer and not
     null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as received; code, cause:
     the first of them that the dialect knows, and what it means. monitored: the member of that name, in an answer that
     is not 0/false.
@@ -195,6 +196,7 @@ def _events(names: ResponseNames, messages: Any) -> tuple[Event, ...]:
         sender = sender if type(sender) is dict else {}
         index, utc = item.get("index"), item.get("utcTime")
         quit_reason = (_text(get_in(item, _QUIT_REASON)) or "") if item["type"] == "ParticipantLeft" else ""
+        text = item.get("text") if item["type"] == "Message" else ""
         events.append(
             Event(
                 index if type(index) is int else -1,
@@ -205,6 +207,7 @@ def _events(names: ResponseNames, messages: Any) -> tuple[Event, ...]:
                 _text(sender.get("participantId")) or "",
                 quit_reason,
                 names.quit_reasons.get(quit_reason) if quit_reason else None,
+                text[:MOST_TEXT] if type(text) is str else "",
             )
         )
     return tuple(events)

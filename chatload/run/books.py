@@ -121,6 +121,9 @@ class Books:
     verdicts, blames: of sessions that ended. unserved: verdicts of those that were never accepted.
     suspects: sessions whose lateness the generator itself could have caused.
     rotations: secure keys that the server replaced.
+    fetched, fetch_outcomes, fetch_latency: requests of hooks, by the name that the hook gives them, apart from the
+        chat's own: begun; ended, by "HTTP STATUS", "timeout", "connection" or "malformed"; and their latency (seconds).
+    hook_errors: exceptions and wrong values of hooks, by hook and kind.
     offline: how often a `widget` told its customer that the chat server is offline.
     resent: requests sent once more by the rule of WireRequest.repeatable.
     exhausted: requests that never left: this machine had no local port or file descriptor for them.
@@ -149,6 +152,10 @@ class Books:
     suspects: Count = 0
     rotations: Count = 0
     offline: Count = 0
+    fetched: _Counts = field(default_factory=Counter)
+    fetch_outcomes: _CountsByOperation = field(default_factory=lambda: defaultdict(Counter))
+    fetch_latency: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
+    hook_errors: _Counts = field(default_factory=Counter)
     resent: Count = 0
     exhausted: Count = 0
     exposure_s: _SignedSeconds = 0.0
@@ -293,6 +300,16 @@ class Books:
     def went_offline(self) -> None:
         self.offline += 1
 
+    # -- what hooks do ---------------------------------------------------------------------------
+
+    def fetch_ended(self, name: str, outcome: str, latency_s: float, answered: bool) -> None:
+        """Count a request of a hook that has ended; latency_s: until its answer, or until it was given up."""
+        self.fetch_outcomes[name][outcome] += 1
+        if answered:
+            self.fetch_latency[name].add(latency_s)
+        else:
+            self.fetch_latency[name].add_longer_than(latency_s)
+
     # -- what the process reports ----------------------------------------------------------------
 
     def arrived(self, late_s: float | None) -> None:
@@ -330,6 +347,10 @@ class Books:
             sent, outcomes = self.sent[operation], self.outcomes.get(operation, Counter()).total()
             if sent != outcomes:
                 found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
+        for name in sorted(self.fetched.keys() | self.fetch_outcomes.keys()):
+            sent, outcomes = self.fetched[name], self.fetch_outcomes.get(name, Counter()).total()
+            if sent != outcomes:
+                found.append(f"{name}: {sent} requests of a hook sent, {outcomes} outcomes")
         return found
 
     def balanced(self) -> bool:

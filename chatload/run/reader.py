@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from functools import cache
 from itertools import starmap
 from pathlib import Path
@@ -91,6 +92,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
+        self._user_class: str | None = None
         self.facts = schema.facts(database.execute("SELECT key, value FROM run"))
         self.settings: RunSettings = self.facts.pop("settings")
 
@@ -133,19 +135,32 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Yield the record of every session in the order of writing, with few in memory at a time."""
-        rows = self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM sessions ORDER BY rowid")
+        rows = self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM {self._sessions} ORDER BY rowid")
         return starmap(SessionRecord, rows)
+
+    def of_class(self, name: str) -> RunReader:
+        """Return a view of the sessions and counters of one user class; `windows` and `loads` are of all classes."""
+        view = copy(self)
+        view._user_class = name
+        return view
+
+    def books_by_part(self) -> dict[tuple[str, str], Books]:
+        """Return the latest books of each process and user class. The class "" has what belongs to none."""
+        sql = "SELECT worker, user_class, data FROM books ORDER BY worker, user_class"
+        rows = self._read(tuple[schema.Text, schema.Text, schema.BooksCell], sql)
+        return {(worker, name): books for worker, name, books in rows if self._user_class in (None, name)}
 
     def books_by_worker(self) -> dict[str, Books]:
         """Return the latest books of each process, by its name."""
-        return dict(self._read(tuple[schema.Text, schema.BooksCell], "SELECT worker, data FROM books ORDER BY worker"))
+        return _merged((worker, books) for (worker, _), books in self.books_by_part().items())
+
+    def books_by_class(self) -> dict[str, Books]:
+        """Return the books of each user class, by its name; empty if the run had only one class."""
+        return _merged((name, books) for (_, name), books in self.books_by_part().items() if name)
 
     def books(self) -> Books:
         """Return the merged books of all processes."""
-        merged = Books()
-        for books in self.books_by_worker().values():
-            merged.merge(books)
-        return merged
+        return _merged(("", books) for books in self.books_by_part().values()).get("", Books())
 
     def incidents(self) -> list[Incident]:
         """Return what happened to the run itself, the oldest first."""
@@ -167,23 +182,31 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def drop_instants(self) -> list[float]:
         """Return when the end of each dropped session was learned (Unix seconds), in order of time."""
-        sql = "SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
+        sql = f"SELECT ended_at FROM {self._sessions} WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
         return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
     def lifetimes(self) -> Lifetimes:
         """Return how long the accepted sessions lived."""
         sql = (
-            "SELECT alive_s, ended_at - accepted_at AS ended_s, verdict FROM sessions "
+            f"SELECT alive_s, ended_at - accepted_at AS ended_s, verdict FROM {self._sessions} "
             "WHERE alive_s IS NOT NULL AND accepted_at IS NOT NULL"
         )
         return Lifetimes.of(self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql))
+
+    @property
+    def _sessions(self) -> str:
+        """The sessions to read, as a table of a query."""
+        if self._user_class is None:
+            return "sessions"
+        quoted = self._user_class.replace("'", "''")
+        return f"(SELECT rowid AS rowid, * FROM sessions WHERE user_class = '{quoted}')"
 
     def count_sessions(self) -> int:
         return self._count("TRUE")
 
     def count_by_verdict(self) -> dict[str, int]:
         """Return the number of session rows for each verdict that occurs."""
-        sql = "SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"
+        sql = f"SELECT verdict, count(*) FROM {self._sessions} GROUP BY verdict ORDER BY verdict"
         return dict(self._read(tuple[schema.Text, int], sql))
 
     def fates_by_block(self, column: str, start: float, end: float, count: int) -> tuple[Books, ...]:
@@ -194,8 +217,8 @@ class RunReader(AbstractContextManager["RunReader"]):
         """
         sql = (
             f"SELECT CAST(max(0, min(?, ? * ([{column}] - ?) / ?)) AS INTEGER) AS block, verdict, blame, "
-            "chat_id = '' OR verdict = 'refused' AS unserved, count(*) FROM sessions WHERE verdict != 'cut_off' "
-            "GROUP BY block, verdict, blame, unserved"
+            f"chat_id = '' OR verdict = 'refused' AS unserved, count(*) FROM {self._sessions} "
+            "WHERE verdict != 'cut_off' GROUP BY block, verdict, blame, unserved"
         )
         blocks = tuple(Books() for _ in range(count))
         for block, verdict, blame, unserved, sessions in self._read(
@@ -215,7 +238,8 @@ class RunReader(AbstractContextManager["RunReader"]):
         Sessions that the end of the run cut off come last: the server is not the reason for these.
         """
         sql = (
-            "SELECT verdict, why, count(*) AS sessions FROM sessions WHERE chat_id = '' OR verdict = 'refused' "
+            f"SELECT verdict, why, count(*) AS sessions FROM {self._sessions} "
+            "WHERE chat_id = '' OR verdict = 'refused' "
             f"GROUP BY verdict, why ORDER BY verdict = 'cut_off', sessions DESC, verdict, why LIMIT {most:d}"
         )
         return list(self._read(NotAccepted, sql))
@@ -223,7 +247,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def end_silences(self) -> Iterator[EndSilence]:
         """Yield the silence after which the server ended a session, for each dropped session."""
         names = "end_silence_lower_s, end_silence_upper_s, gap_lower_s"
-        return self._read(EndSilence, f"SELECT {names} FROM sessions WHERE verdict LIKE 'dropped%'")
+        return self._read(EndSilence, f"SELECT {names} FROM {self._sessions} WHERE verdict LIKE 'dropped%'")
 
     def count_outlived(self, seconds: float) -> int:
         """Return the number of sessions that were surely silent for longer than `seconds` and were not dropped."""
@@ -240,7 +264,7 @@ class RunReader(AbstractContextManager["RunReader"]):
         self.close()
 
     def _count(self, condition: str, *values: Any) -> int:
-        sql = f"SELECT count(*) FROM sessions WHERE {condition}"
+        sql = f"SELECT count(*) FROM {self._sessions} WHERE {condition}"
         return int(next(self._read(tuple[int], sql, *values))[0])
 
     def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
@@ -251,6 +275,14 @@ class RunReader(AbstractContextManager["RunReader"]):
         with _unreadable_as_usage_error(self.path, [column for column, *_ in cursor.description]):
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 yield from map(validate, rows)
+
+
+def _merged(parts: Iterable[tuple[str, Books]]) -> dict[str, Books]:
+    """Return the sums of books by name."""
+    merged: dict[str, Books] = {}
+    for name, books in parts:
+        merged.setdefault(name, Books()).merge(books)
+    return merged
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -2,7 +2,8 @@
 
 run: one row for each fact about the whole run (settings, versions, seed, started_at, ended_at), as JSON.
 sessions: one row for each session that ended, columns as in `chatload.chat.record`.
-books: one row for each process, its books so far as JSON; they are cumulative, so the newest replaces the older.
+books: one row for each process and user class, its books so far as JSON; they are cumulative, so the newest replaces
+    the older. The class "" has what belongs to none; in a run with one class, everything.
 incidents: what happened to the run itself and is not in its books, for example that a worker was lost.
 windows: one row for each window of time, with what was added to all books in it (see `chatload.run.windows`).
 timelines: the last contacts of the worst sessions (see `chatload.chat.record`), as JSON.
@@ -25,7 +26,7 @@ from chatload.run.histogram import MOST_S
 from chatload.run.settings import RunSettings
 
 #: PRAGMA user_version of a run file. Only this format is read.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
 #: No cell of a run file is larger than this (bytes): SQLite refuses to read or write it.
@@ -43,7 +44,8 @@ _SESSION_COLUMNS = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in CO
 TABLES = (
     "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"CREATE TABLE sessions ({_SESSION_COLUMNS})",
-    "CREATE TABLE books (worker TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at REAL NOT NULL)",
+    "CREATE TABLE books (worker TEXT NOT NULL, user_class TEXT NOT NULL, data TEXT NOT NULL, "
+    "updated_at REAL NOT NULL, PRIMARY KEY (worker, user_class))",
     "CREATE TABLE incidents (at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL)",
     'CREATE TABLE windows (start REAL NOT NULL, "end" REAL NOT NULL, open INTEGER NOT NULL, books TEXT NOT NULL, '
     "cpu REAL, rss INTEGER, memory TEXT NOT NULL)",

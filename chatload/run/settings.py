@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
@@ -22,9 +22,10 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from chatload import units
+from chatload.chat.customer import INTRODUCTION
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
-from chatload.chat.script import INTRODUCTION, CustomerScript, load_script
+from chatload.chat.script import CustomerScript, load_script, script_table
 from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
@@ -141,6 +142,46 @@ HOSTS: Final = OptionKind(
     "host names",
     write="; ".join,
     dump="; ".join,
+)
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """The settings of one user class of a run that has several, as its chats used them; names as in RunSettings.
+
+    weight, fixed_count: how Locust shares the users out. tags: of its task, beside "chat". hooks: the hooks that it
+    defines. feeder: the file of its customers' values and how they are drawn.
+    """
+
+    name: str
+    weight: float = 1.0
+    fixed_count: int = 0
+    tags: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    host: str = ""
+    service: str = ""
+    dialect: str = ""
+    dialect_sha256: str = ""
+    persona: str = ""
+    script: str = ""
+    script_sha256: str = ""
+    chat_length: float | None = None
+    feeder: str = ""
+    feeder_sha256: str = ""
+    refresh_policy: str = ""
+    refresh_interval: float | None = None
+    poll_jitter: float = 0.0
+    request_timeout: float | None = None
+    long_poll: float | None = None
+
+
+#: The settings of the user classes of a run, as a list of objects in JSON.
+CLASSES: Final = OptionKind(
+    lambda text: (),
+    TypeAdapter(tuple[ClassSettings, ...]),
+    "user classes",
+    write=lambda classes: ", ".join(one.name for one in classes),
+    dump=lambda classes: [asdict(one) for one in classes],
 )
 
 
@@ -279,14 +320,17 @@ class RunSettings:
     """All settings of one run. Durations are seconds, shares 0 to 1; None: not set.
 
     The values are those that the run used: `refresh_interval`, `request_timeout` and `long_poll` are set even if the
-    user left them to chatload. `chat_length` is None if the script's own lengths are used. No field holds a secret: the
-    script and the dialect are stored without names, texts and keys (see `stored_script`, `stored_dialect`).
+    user left them to chatload. `chat_length` is None if the script's own lengths are used. In a run with several user
+    classes, of which some have settings of their own, `classes` has the values, and those of OF_A_CLASS are as the
+    options gave them. No field holds a secret: the script and the dialect are stored without names, texts and keys (see
+    `stored_script`, `stored_dialect`).
     """
 
     name: str = _fact("")
     started_at: float | None = _fact(None, NUMBER)
     locustfile: str = _locust("", "-f", TEXT, "locustfile")
     user_classes: tuple[str, ...] = _fact((), WORDS, changes_load=True)
+    classes: tuple[ClassSettings, ...] = _fact((), CLASSES, changes_load=True, replayed=False)
     host: str = _locust("", "--host", TEXT)
     users: int | None = _locust(None, "-u", COUNT, "num_users", changes_load=True)
     spawn_rate: float | None = _locust(None, "-r", RATE_PER_S, "spawn_rate", changes_load=True)
@@ -356,6 +400,8 @@ class RunSettings:
     )  # fmt: skip
     script_sha256: str = _fact("", changes_load=True)
     script_text: str = _fact("", apart=True)
+    feeder: str = _fact("")
+    feeder_sha256: str = _fact("", changes_load=True)
     chat_length: float | None = _option(
         None, "--chat-length", DURATION,
         "Mean length of a chat; lengths are exponential. Default: that of the script (60s without one).",
@@ -553,7 +599,14 @@ class RunSettings:
 
 #: The Setting of each field of RunSettings. The command that repeats a run has its options in this order.
 SETTINGS: Final[Mapping[str, Setting]] = {f.name: f.metadata["setting"] for f in fields(RunSettings)}
-_OF_SOME_WORKLOADS = frozenset({"workload", "arrival_profile_sha256", "step_thresholds"})
+_OF_SOME_WORKLOADS = frozenset(
+    {"workload", "arrival_profile_sha256", "step_thresholds", "classes", "feeder", "feeder_sha256"}
+)
+#: Settings that a user class may set for its own chats, as an attribute of the same name. `host` is one more: Locust's.
+OF_A_CLASS: Final = (
+    "persona", "refresh_policy", "refresh_interval", "refresh_fraction", "poll_jitter", "allow_late_refresh", "service",
+    "dialect", "script", "chat_length", "request_timeout", "long_poll",
+)  # fmt: skip
 #: Options that are no settings: where a run is watched, where its files go, and --gate, which sets thresholds.
 OTHER_OPTIONS: Final = (
     Option(
@@ -650,11 +703,19 @@ _OPEN_HEADERS = frozenset(
 _SECRET_NAME = re.compile("key|token|auth|secret|passw|cookie|session|credential", re.IGNORECASE)
 
 
-def stored_script(path: str | Path) -> str:
-    """Return the TOML of a script as a run stores it: "x" replaces the characters of names and texts."""
-    load_script(path)
-    data = read_toml(path)
-    hidden = {name: _crossed(value) if name in INTRODUCTION else value for name, value in data.items()}
+def stored_script(script: str | Path | CustomerScript) -> str:
+    """Return the TOML of a script, or of a script's file, as a run stores it.
+
+    "x" replaces the characters of names and texts. The feeder is left out: the run has its name and digest.
+    """
+    if isinstance(script, CustomerScript):
+        data = script_table(script)
+    else:
+        load_script(script)
+        data = read_toml(script)
+    data.pop("feeder", None)
+    texts = (*INTRODUCTION, "user_data")
+    hidden = {name: _crossed(value) if name in texts else value for name, value in data.items()}
     if "extras" in data:
         kept = ("operation", "file_type")
         hidden["extras"] = [

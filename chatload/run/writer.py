@@ -30,8 +30,8 @@ _INSERT_WINDOW = (
     'INSERT INTO windows (rowid, start, "end", open, books, cpu, rss, memory) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
 )
 _UPSERT_BOOKS = (
-    "INSERT INTO books VALUES (?, ?, ?) "
-    "ON CONFLICT (worker) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at"
+    "INSERT INTO books VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (worker, user_class) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at"
 )
 
 
@@ -78,17 +78,23 @@ class RunWriter(AbstractContextManager["RunWriter"]):
                 _put(database, key, value)
         return cls(path, database, settings.keep_windows)
 
-    def keep(self, rows: Iterable[Sequence[Any]], books: Mapping[str, str], timelines: Iterable[Timeline] = ()) -> None:
+    def keep(
+        self,
+        rows: Iterable[Sequence[Any]],
+        books: Mapping[str, Mapping[str, str]],
+        timelines: Iterable[Timeline] = (),
+    ) -> None:
         """Store what is new since the last call, in one transaction: books and sessions agree even after a kill.
 
-        rows: sessions that ended, as `row` makes them. books: by process, its books so far (`Books.to_dict` as JSON);
-        they replace its earlier ones. timelines: of sessions that ended badly.
+        rows: sessions that ended, as `row` makes them. books: by process and user class, the books so far
+        (`Books.to_dict` as JSON); they replace its earlier ones. timelines: of sessions that ended badly.
         """
         now = time.time()
         ends = [(timeline.severity_s, json.dumps(asdict(timeline))) for timeline in timelines]
         with _transaction(self.path, self._database) as database:
             database.executemany(_INSERT, rows)
-            database.executemany(_UPSERT_BOOKS, [(worker, of_it, now) for worker, of_it in books.items()])
+            parts = [(worker, name, data, now) for worker, by_class in books.items() for name, data in by_class.items()]
+            database.executemany(_UPSERT_BOOKS, parts)
             database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
 
     def add_windows(self, windows: Iterable[Window]) -> None:

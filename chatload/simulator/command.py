@@ -107,6 +107,11 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
     "Better set in the environment: CHATLOAD_SIMULATOR_APIKEY.",
 )
 @click.option(
+    "--token-life",
+    type=DURATION,
+    help="Chats need a Bearer token of POST /simulator/token, valid for this long: without one 401. Default: none.",
+)
+@click.option(
     "--read-timeout",
     default=10.0,
     type=DURATION,
@@ -131,6 +136,7 @@ def simulator(
     faults: str | None,
     dialect: str,
     apikey: str | None,
+    token_life: float | None,
     read_timeout: float,
     tls_cert: str | None,
     tls_key: str | None,
@@ -155,12 +161,14 @@ def simulator(
     plan = FaultPlan.load(faults) if faults else FaultPlan()
     spoken = load_dialect(dialect, None)
     if openapi:
-        click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
+        click.echo(
+            json.dumps(document(spoken, (config.service or "default").partition(",")[0], apikey is not None), indent=1)
+        )
         return
     from chatload.simulator.http.server import ChatHandler, run, tls_context
 
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
-    run(ChatHandler(config, plan, spoken, apikey), host, port, read_timeout, tls)
+    run(ChatHandler(config, plan, spoken, apikey, token_life), host, port, read_timeout, tls)
 
 
 simulator.params += [_SettingOption(key, setting) for key, setting in SETTINGS.items()]

@@ -2,7 +2,7 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
@@ -24,6 +24,8 @@ _PER_MESSAGE = 3
 _SERVICE_TRIES = 3
 #: The variable of `chatload simulator`, which may be set for both.
 SIMULATOR_KEY = "CHATLOAD_SIMULATOR_APIKEY"
+#: The HTTP statuses of a request without a valid login.
+_REFUSED_LOGIN = (401, 403)
 _UNREACHABLE = frozenset(
     {
         *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
@@ -45,15 +47,16 @@ def planned_rate(users: int, settings: SessionSettings) -> float:
     return users * (1 / settings.mean_interval_s + others / length)
 
 
-def refuse_above_ceiling(rules: TargetRules, users: int, settings: SessionSettings) -> None:
-    """Raise UsageError if so many users would exceed a ceiling."""
+def refuse_above_ceiling(rules: TargetRules, users: int, mix: Sequence[tuple[float, SessionSettings]]) -> None:
+    """Raise UsageError if so many users would exceed a ceiling. mix: the share and settings of each user class."""
     if rules.max_sessions is not None and users > rules.max_sessions:
         ceiling = f"the ceiling of {rules.max_sessions} sessions"
         raise UsageError(f"{users} users are above {ceiling}", rules.origin("max_sessions"))
-    rate = planned_rate(users, settings)
+    rate = sum(share * planned_rate(users, settings) for share, settings in mix)
     if rules.max_requests_per_s is not None and rate > rules.max_requests_per_s:
+        intervals = dict.fromkeys(f"{settings.mean_interval_s:g} s" for _, settings in mix)
         raise UsageError(
-            f"{users} users with a refresh every {settings.mean_interval_s:g} s make about {rate:.3g} requests/s, "
+            f"{users} users with a refresh every {' or '.join(intervals)} make about {rate:.3g} requests/s, "
             f"above the ceiling of {rules.max_requests_per_s:g}",
             f"fewer users or a longer interval; {rules.origin('max_requests_per_s')}",
         )
@@ -110,8 +113,17 @@ def check_users(user_classes: Iterable[type], is_open: bool) -> None:
         raise UsageError("no arrivals are asked for", "give --arrival-rate PER_S or --arrival-profile FILE.csv")
 
 
-def check_service(encoder: Encoder, open_transport: OpenTransport, timeout_s: float, host: str, service: str) -> None:
+def check_service(
+    encoder: Encoder,
+    open_transport: OpenTransport,
+    timeout_s: float,
+    host: str,
+    service: str,
+    has_headers: bool = False,
+) -> None:
     """Ask the service for a chat that does not exist, which opens no chat.
+
+    has_headers: chats have headers from a hook, which this request has not: it may be refused for that (401, 403).
 
     Raises UsageError if the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
     nothing: the run reports them.
@@ -128,7 +140,8 @@ def check_service(encoder: Encoder, open_transport: OpenTransport, timeout_s: fl
             raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     finally:
         transport.close()
-    if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
+    unknown = (429, *_REFUSED_LOGIN) if has_headers else (429,)
+    if result.failure is None and 300 <= result.http_status < 500 and result.http_status not in unknown:
         raise UsageError(
             f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",

@@ -24,6 +24,8 @@ from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.swarm import log
 from chatload.swarm.checks import refuse_above_ceiling
+from chatload.swarm.classes import UserClass, is_customer, read_classes
+from chatload.swarm.feeds import RowAllotments
 from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of, run_settings
@@ -36,7 +38,7 @@ from chatload.thresholds.gate import Gate
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 #: What `make_plan` adds to the options for workers.
-_FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
+_FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_hosts", "customer_classes", "feeders"})
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
@@ -142,14 +144,16 @@ class RunCoordinator:
     """Coordinates the runs of one master or single process, one after another.
 
     figures, run_dir: of the current or last run. error: the last error that made the run invalid. load: controls the
-    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not. report:
-    writes the page of the last run.
+    load; a load shape puts its own here. rows: shares the rows of feeders out. refused: why the last start was refused,
+    empty if it was not. report: writes the page of the last run.
     """
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self.load = LoadController()
-        self._checked: tuple[dict[str, Any], str | None, RunPlan] | None = None
+        self._checked: tuple[dict[str, Any], str | None, tuple[UserClass, ...], RunPlan] | None = None
+        self.rows = RowAllotments({})
+        self._has_feeders = False
         self._reset(WorkerRegistry())
 
     def _reset(self, figures: Figures) -> None:
@@ -176,19 +180,27 @@ class RunCoordinator:
         host = host_with_login(self._environment)
         # Locust sends its options to all workers in each spawn message, also to those that connect later.
         options.arrivals_shared = (self._environment.runner.target_user_count, time.time())
-        plan = self.plan_for(options, host)
+        plan = self.plan_for(options, host, self._environment.user_classes)
         if plan.workload is not None:
             plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
         options.host_with_login = host
-        options.agreed_host = plan.run.host if plan.owner_agrees else ""
+        options.agreed_hosts = list(plan.agreed)
+        options.customer_classes = sorted(one.__name__ for one in self._environment.user_classes if is_customer(one))
+        options.feeders = {name: one.rows.sha256 for name, one in plan.classes.items() if one.rows is not None}
+        self.rows = RowAllotments(plan.classes)
+        self._has_feeders = bool(options.feeders)
         return self.load.begin(plan)
 
-    def plan_for(self, options: Any, host: str | None) -> RunPlan:
-        """Return the plan of these options on this host. It is made once for the check of a start and the start."""
+    def plan_for(self, options: Any, host: str | None, user_classes: Iterable[Any] = ()) -> RunPlan:
+        """Return the plan of these options and user classes on this host.
+
+        It is made once for the check of a start and the start.
+        """
         given = {name: value for name, value in vars(options).items() if name not in _FOR_WORKERS}
-        if self._checked is None or self._checked[:2] != (given, host):
-            self._checked = given, host, make_plan(options, host)
-        return self._checked[2]
+        classes = read_classes(user_classes)
+        if self._checked is None or self._checked[:3] != (given, host, classes):
+            self._checked = given, host, classes, make_plan(options, host, classes=classes)
+        return self._checked[3]
 
     def begin(self, plan: RunPlan, clock: Callable[[], float], figures: Figures) -> None:
         """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
@@ -196,7 +208,7 @@ class RunCoordinator:
         self._reset(figures)
         self._timeout_s = plan.settings.timeout_s
         plan.rules.require_now(time.time())  # the plan may have been made for an earlier start
-        refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
+        refuse_above_ceiling(plan.rules, options.num_users or 1, plan.mix)
         run_dir = run_dir_of(options)
         self._recorder = Recorder(run_dir, self.load.settings(run_settings(self._environment, plan)), clock)
         self.run_dir = run_dir
@@ -225,6 +237,10 @@ class RunCoordinator:
             whose = "" if worker == "local" else f"worker {worker}: "
             log.warning("chatload: %s%s", whose, report.behind)
             self.note(IncidentKind.BEHIND, f"{whose}{report.behind}")
+        if report.ended and self._phase is RunPhase.RUNNING and not self._stop_requested:
+            log.error("chatload: the run is stopped: %s", report.ended)
+            self.note(IncidentKind.DATA_USED_UP, report.ended)
+            self.request_stop()
         if self._recorder is not None:
             self._recorder.take(worker, report)
 
@@ -267,6 +283,10 @@ class RunCoordinator:
 
     def _stop_if_due(self) -> None:
         reason = None if self._stop_requested else self.load.stop_reason(self.figures.total, time.monotonic())
+        if reason is None and self._are_feeders_used_up():
+            self.add_note("the rows of all feeders are used: the run ends")
+            log.info("chatload: the rows of all feeders are used: the run ends")
+            self.request_stop()
         if reason is None:
             return
         kind, why = reason
@@ -276,6 +296,11 @@ class RunCoordinator:
             log.warning("chatload: %s: %s", what, why)
             self.note(kind, why)
         self.request_stop()
+
+    def _are_feeders_used_up(self) -> bool:
+        """Return whether every user waits, because its feeder has no more rows and its chats have ended."""
+        users, waiting = self.figures.users_and_waiting
+        return self._has_feeders and users == waiting and users >= self._environment.runner.target_user_count > 0
 
     def request_stop(self) -> None:
         """Stop the run; a headless process ends. May be called again."""

@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from chatload.chat.effects import Exchange, Result, Send, Wait
 from chatload.chat.engine import ChatEngine
-from chatload.protocol.encode import Encoder
+from chatload.protocol.encode import Encoder, Headers
 from chatload.protocol.names import ResponseNames
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
@@ -77,7 +77,8 @@ class StallMonitor:
 class SessionDriver:
     """Runs sessions one after the other over one transport.
 
-    names: names in the replies. leave: set when the chat has to disconnect; ends a wait at once.
+    names: names in the replies. leave: set when the chat has to disconnect; ends a wait at once. more_headers: returns
+    headers beside those of the dialect, for each request.
     """
 
     encoder: Encoder
@@ -86,9 +87,11 @@ class SessionDriver:
     monitor: StallMonitor
     leave: Event
     on_request: OnRequest
+    more_headers: Callable[[], Headers] | None = None
     _waiter: GreenletWaiter = field(default_factory=GreenletWaiter)
     _operation: str = ""
     _fields: Mapping[str, str] | None = None
+    _more: Headers | None = None
     _request: WireRequest | None = None
     _body: bytes | None = None
     _reply: Reply | None = None
@@ -119,12 +122,18 @@ class SessionDriver:
         return now if leave.is_set() else None
 
     def _send(self, send: Send) -> Result:
+        # Before the request begins: a hook that takes long makes it late, and that is the generator's own lateness.
+        more = None if self.more_headers is None else self.more_headers()
         begun = time.monotonic()
         # Refreshes are equal, so the last request is reused as long as its fields are the same.
         request = self._request
-        if request is None or send.fields is not self._fields or send.operation != self._operation:
+        same = send.fields is self._fields and send.operation == self._operation and more == self._more
+        if request is None or not same:
             request = self._request = self.encoder.encode(send.operation, send.fields, send.content)
-            self._fields, self._operation = send.fields, send.operation
+            self._fields, self._operation, self._more = send.fields, send.operation, more
+            if more:
+                names = {name.lower() for name, _ in more}
+                request.headers = (*(each for each in request.headers if each[0].lower() not in names), *more)
         result = self.transport.call(request, send.timeout_s)
         begun += result.waited_s
         reply = self._read(send, result)

@@ -23,6 +23,7 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import OptionGroup, option_of
 from chatload.swarm import log, options, patches
 from chatload.swarm.checks import unknown_settings
+from chatload.swarm.classes import read_classes
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
@@ -87,8 +88,9 @@ def _init(environment: Environment, **_: Any) -> None:
         for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
             if hasattr(shape, "load_controller"):
                 coordinator.load = shape.load_controller(run)
+        read_classes(environment.user_classes)
         if parsed.headless or parsed.autostart:
-            run.check(parsed, host_with_login(environment))
+            run.check(parsed, host_with_login(environment), environment.user_classes)
         if environment.web_ui is not None:
             add_page(run)
             web_start.check_starts(environment.web_ui, lambda form: start_allowed(run, form))

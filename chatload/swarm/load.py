@@ -42,7 +42,7 @@ class CeilingMonitor:
         if most is not None and still_open > most:
             return f"{still_open} sessions open, above the ceiling of {most}"
         rate = self._rules.max_requests_per_s
-        sent, elapsed = books.sent.total(), now - self._at
+        sent, elapsed = books.sent.total() + books.fetched.total(), now - self._at
         more = sent - self._sent
         self._sent, self._at = sent, now
         if rate is None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chatload
+from chatload.chat.feeder import FeederRows
 from chatload.chat.personas import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.chat.policy import WIDGET_INTERVAL_S, make_policy
 from chatload.chat.script import CustomerScript, load_script
@@ -23,6 +24,8 @@ from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.run.arrivals import RateProfile, arrivals, load_profile
 from chatload.run.settings import (
+    OF_A_CLASS,
+    ClassSettings,
     RunSettings,
     digest,
     option_of,
@@ -34,6 +37,7 @@ from chatload.run.settings import (
 )
 from chatload.run.windows import LEAST_KEEP_S
 from chatload.sockets import NO_LIMIT, file_limits
+from chatload.swarm.classes import UserClass
 from chatload.target import TargetRules, anywhere, read_rules, require_agreed
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, OpenTransport, make_factory
@@ -91,73 +95,225 @@ def make_open_workload(given: RunSettings) -> OpenWorkload | None:
 
 
 @dataclass(frozen=True)
-class RunPlan:
-    """Everything the users of one process share.
+class ClassPlan:
+    """Everything the users of one class in one process share.
 
-    run: the settings of the run. settings: those of its chats. encoder: builds the requests of `dialect`. gate: the
-    thresholds. workload: how chats arrive, None where each user holds one after another. rules: the ceilings on the
-    load. owner_agrees: the host's owner agrees to load, at any address.
+    name: "" in a run with only one class. run: the settings of the run, with those of this class. settings: those of
+    its chats. encoder: builds the requests of `dialect`. open_host: opens a transport to another host, for hooks, or
+    raises UsageError if its owner has not agreed. hooks: those that it defines. rows: of its feeder, None without one.
+    share: of the users, as their weights say it.
     """
 
+    name: str
     run: RunSettings
     settings: SessionSettings
     dialect: Dialect
     encoder: Encoder
     open_transport: OpenTransport
+    open_host: Callable[[str], OpenTransport]
+    hooks: tuple[str, ...] = ()
+    rows: FeederRows | None = None
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything the users of one process share.
+
+    run: the settings of the run. settings: those of its chats; if user classes have their own, those by the options.
+    classes: what each user class has, by name. gate: the thresholds. workload: how chats arrive, None where each user
+    holds one after another. rules: the ceilings on the load. agreed: hosts whose owners agree to load, at any address.
+    """
+
+    run: RunSettings
+    settings: SessionSettings
+    classes: Mapping[str, ClassPlan]
     gate: Gate
     workload: OpenWorkload | None = None
     rules: TargetRules = TargetRules()
-    owner_agrees: bool = False
+    agreed: tuple[str, ...] = ()
+
+    def of(self, user_class: str) -> ClassPlan:
+        """Return what a user class has, by its name in the locustfile."""
+        return self.classes[user_class] if user_class in self.classes else self.classes[""]
+
+    @property
+    def mix(self) -> list[tuple[float, SessionSettings]]:
+        """The share of the users and the settings of each class."""
+        return [(plan.share, plan.settings) for plan in self.classes.values()]
 
 
-def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> RunPlan:
+def make_plan(
+    options: Namespace, host: str | None, agreed: Iterable[str] = (), classes: Sequence[UserClass] = ()
+) -> RunPlan:
     """Make the plan of Locust's parsed options. Raises UsageError, FileError.
 
-    host: the URL under test, with its login. agreed: hosts whose owners agree, beside those in the options.
+    host: the URL under test, with its login; None: each class has its own. agreed: hosts whose owners agree, beside
+    those in the options. classes: the user classes of the run; none: the options alone.
     """
-    if not host:
-        raise UsageError("no host to test", "give it with --host http://HOST:PORT")
     given = RunSettings(**values_of(options))
-    dialect = load_dialect(given.dialect)
-    if given.persona == "widget":
-        dialect = dialect.with_trailing_slash("RequestChat")
-    script = load_script(given.script) if given.script else CustomerScript()
-    dialect.require(extra.operation for extra in script.extras)
+    _check_effect(given, host, classes)
     workload = make_open_workload(given)
     shared = getattr(options, "arrivals_shared", None)
     if workload is not None and shared is not None:
         workload = workload.shared_out(*shared)
-    run = _resolved(given, dialect, script, workload)
-    rules = read_rules().lowered(run.max_sessions, run.max_requests_per_s)
-    endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
-    proxied = False
-    if run.transport == "requests":
-        from requests.utils import get_environ_proxies
-
-        proxied = bool(get_environ_proxies(endpoint.url))
-    endpoint.admits = require_agreed(endpoint.host, [*run.target_owner_agrees, *agreed], rules, proxied=proxied)
-    open_transport = make_factory(run.transport, endpoint, run.connections)
-    gate = gate_of(run, options.gate or "")
-    run = replace(
-        run,
-        host=endpoint.url,
-        max_sessions=rules.max_sessions,
-        max_requests_per_s=rules.max_requests_per_s,
-        approval_id=rules.approval_id,
-        allowed_hours=tuple(map(str, rules.hours)),
+    gate = gate_of(given, options.gate or "")
+    rules = read_rules().lowered(given.max_sessions, given.max_requests_per_s)
+    hosts = _Hosts(given, [*given.target_owner_agrees, *agreed], rules)
+    common = {
+        "max_sessions": rules.max_sessions,
+        "max_requests_per_s": rules.max_requests_per_s,
+        "approval_id": rules.approval_id,
+        "allowed_hours": tuple(map(str, rules.hours)),
         **gate.settings(),
+    }
+    shares = shares_of(classes, getattr(options, "num_users", None) or 1)
+    plans = []
+    for one, share in zip(classes or [UserClass()], shares or [1.0], strict=True):
+        name = one.name if len(classes) > 1 else ""
+        plans.append(_class_plan(replace(given, **common), one, name, share, host, hosts, workload))
+    run, settings = plans[0].run, plans[0].settings
+    if len(classes) > 1:
+        described = tuple(_described(plan, one) for plan, one in zip(plans, classes, strict=True))
+        run, settings = _of_all(replace(given, **common), classes, host, hosts, workload)
+        run = replace(run, classes=described)
+    return RunPlan(run, settings, {plan.name: plan for plan in plans}, gate, workload, rules, hosts.agreed_urls())
+
+
+class _Hosts:
+    """The hosts of a run: classes with the same one share its addresses, its TLS context and its connections."""
+
+    def __init__(self, given: RunSettings, agreed: list[str], rules: TargetRules) -> None:
+        self._given, self._agreed, self._rules = given, agreed, rules
+        self._open: dict[str, tuple[Endpoint, OpenTransport]] = {}
+
+    def open(self, url: str) -> tuple[Endpoint, OpenTransport]:
+        """Return the endpoint of a URL, and what opens a transport to it. Raises UsageError."""
+        if url not in self._open:
+            given = self._given
+            endpoint = Endpoint(
+                url, verify=not given.insecure, ca_file=given.ca_file or None, client_cert=given.client_cert or None
+            )
+            proxied = False
+            if given.transport == "requests":
+                from requests.utils import get_environ_proxies
+
+                proxied = bool(get_environ_proxies(endpoint.url))
+            endpoint.admits = require_agreed(endpoint.host, self._agreed, self._rules, proxied=proxied)
+            self._open[url] = endpoint, make_factory(given.transport, endpoint, given.connections)
+        return self._open[url]
+
+    def agreed_urls(self) -> tuple[str, ...]:
+        """Return the hosts whose owners agree to load at any address."""
+        return tuple(endpoint.url for endpoint, _ in self._open.values() if endpoint.admits is anywhere)
+
+
+def shares_of(classes: Sequence[UserClass], users: int) -> list[float]:
+    """Return the share of the users that each class has. Locust starts fixed counts first, others by weight."""
+    fixed = sum(one.fixed_count for one in classes)
+    weights = sum(one.weight for one in classes if not one.fixed_count)
+    left = max(0, users - fixed)
+    total = max(1, users, fixed)
+    found = []
+    for one in classes:
+        count = one.fixed_count if one.fixed_count else (left * one.weight / weights if weights else 0.0)
+        found.append(count / total)
+    return found
+
+
+def _class_plan(
+    given: RunSettings,
+    one: UserClass,
+    name: str,
+    share: float,
+    host: str | None,
+    hosts: _Hosts,
+    workload: OpenWorkload | None,
+) -> ClassPlan:
+    try:
+        own = replace(given, **one.changes())
+        if own.sweep and (name_of_it := next((each for each in one.own if each.startswith("refresh_")), "")):
+            raise UsageError(f"{name_of_it} has no effect: --sweep sets the intervals", "leave it out")
+        dialect = load_dialect(own.dialect)
+        if own.persona == "widget":
+            dialect = dialect.with_trailing_slash("RequestChat")
+        script = one.script or (load_script(own.script) if own.script else CustomerScript())
+        dialect.require(extra.operation for extra in script.extras)
+        rows = None if script.feeder is None else script.feeder.load()
+        source = own.script or (f"the script of {one.name}" if one.script else "script")
+        script.check_columns(source, () if rows is None else rows.columns)
+        run = _resolved(own, dialect, script, workload)
+        url = host or (one.host.reveal() if one.host else None)
+        if not url:
+            raise UsageError("no host to test", "give it with --host http://HOST:PORT")
+        endpoint, open_transport = hosts.open(url)
+        if script.feeder is not None and rows is not None:
+            run = replace(run, feeder=str(script.feeder), feeder_sha256=rows.sha256)
+        settings = replace(session_settings(run, dialect, script), user_class=name)
+    except UsageError as error:
+        if not (one.own or one.script or one.host):
+            raise
+        raise UsageError(f"user class {one.name}: {error.message}", error.hint) from None
+    arms = tuple(replace(arm, user_class=name) for arm in settings.arms)
+    return ClassPlan(
+        name,
+        replace(run, host=endpoint.url),
+        replace(settings, arms=arms),
+        dialect,
+        Encoder(dialect, run.service),
+        open_transport,
+        lambda url: hosts.open(url)[1],
+        one.hooks,
+        rows,
+        share,
     )
-    return RunPlan(
-        run=run,
-        settings=session_settings(run, dialect, script),
-        dialect=dialect,
-        encoder=Encoder(dialect, run.service),
-        open_transport=open_transport,
-        gate=gate,
-        workload=workload,
-        rules=rules,
-        owner_agrees=endpoint.admits is anywhere,
-    )
+
+
+def _of_all(
+    given: RunSettings,
+    classes: Sequence[UserClass],
+    host: str | None,
+    hosts: _Hosts,
+    workload: OpenWorkload | None,
+) -> tuple[RunSettings, SessionSettings]:
+    """Return the settings of a run with several classes, and those of its chats by the options."""
+    dialect = load_dialect(given.dialect)
+    script = load_script(given.script) if given.script else CustomerScript()
+    run = _resolved(given, dialect, script, workload)
+    settings = session_settings(run, dialect, script)
+    if any(one.own or one.script for one in classes):
+        # What the options left open is not the same in all classes.
+        run = replace(run, **{name: getattr(given, name) for name in OF_A_CLASS})
+    urls = {host} if host else {one.host.reveal() for one in classes if one.host}
+    if len(urls) == 1:
+        run = replace(run, host=hosts.open(urls.pop())[0].url)
+    return run, settings
+
+
+def _described(plan: ClassPlan, one: UserClass) -> ClassSettings:
+    run = plan.run
+    of_class = {name: getattr(one, name) for name in ("name", "weight", "fixed_count", "tags", "hooks")}
+    of_class["script"] = run.script or ("in Python" if one.script else "")
+    names = {f.name for f in fields(ClassSettings)} - of_class.keys()
+    return ClassSettings(**of_class, **{name: getattr(run, name) for name in names})
+
+
+def _check_effect(given: RunSettings, host: str | None, classes: Sequence[UserClass]) -> None:
+    """Refuse an option or a host that no class would use."""
+    for name in OF_A_CLASS:
+        value, option = getattr(given, name), option_of(name)
+        if not classes or value in (None, "", getattr(RunSettings, name), option.value(option.default)):
+            continue
+        own = [one.own.get(name, one.script) if name == "script" else one.own.get(name) for one in classes]
+        if all(each is not None and each != value for each in own):
+            who = "user class " + classes[0].name if len(classes) == 1 else "every user class"
+            raise UsageError(f"{option.flag} {written(value)} has no effect: {who} has its own", "leave it out")
+    hosts = {one.host.reveal(): one.name for one in classes if one.host}
+    if host and len(hosts) > 1:
+        raise UsageError(
+            f"--host takes the place of the hosts of the user classes {' and '.join(sorted(hosts.values()))}",
+            "leave out --host, or the host of the classes",
+        )
 
 
 def _resolved(
@@ -172,8 +328,11 @@ def _resolved(
     interval_s = WIDGET_INTERVAL_S if widget and given.refresh_interval is None else given.refresh_interval
     policy = make_policy(given.refresh_policy, timeout_s, interval_s, given.refresh_fraction, given.allow_late_refresh)
     usual_s = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout_s / 2)
-    chat_length = script.chat_length.mean() if given.chat_length is None and not given.script else given.chat_length
-    script_text = stored_script(given.script) if given.script else ""
+    chat_length, script_text = given.chat_length, ""
+    if given.script or script != CustomerScript():
+        script_text = stored_script(given.script or script)
+    elif chat_length is None:
+        chat_length = script.chat_length.mean()
     dialect_text = stored_dialect(given.dialect) if Path(given.dialect).is_file() else ""
     profile = Path(given.arrival_profile).read_text(encoding="utf-8-sig") if given.arrival_profile else ""
     return replace(

@@ -7,24 +7,32 @@ all of them (`test_stopping`), and the outputs are written last.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload.chat.engine import ChatEngine
+from chatload.chat.feeder import NO_ROW
 from chatload.chat.personas import new_chat
-from chatload.errors import ChatloadError
+from chatload.chat.record import SessionRecord
+from chatload.errors import ChatloadError, UsageError
+from chatload.run.books import Books
 from chatload.run.windows import MASTER
 from chatload.run.writer import refuse_unwritable
 from chatload.swarm import log
 from chatload.swarm.checks import check_service, check_users, doubts, refuse_above_ceiling, refuse_beyond_limits
+from chatload.swarm.classes import ChatNotBegun, read_classes
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
+from chatload.swarm.feeds import Feed, feeds_of
+from chatload.swarm.hooks import Fetcher, UserHooks
 from chatload.swarm.patches import stopping
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.html_report import LocustHtml
@@ -34,18 +42,19 @@ from chatload.swarm.patches.refused_start import end_start
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
-from chatload.swarm.plan import RunPlan, make_plan, run_dir_of
+from chatload.swarm.plan import ClassPlan, RunPlan, make_plan, run_dir_of
 from chatload.swarm.worker_report import (
     ALIVE,
     DRAIN,
     REPORT,
     REPORT_EVERY_S,
+    ROWS,
     UNFIT,
     ProcessFacts,
     WorkerRegistry,
     WorkerReport,
 )
-from chatload.vocabulary import IncidentKind
+from chatload.vocabulary import IncidentKind, Verdict
 
 #: The master waits this much longer than --stop-timeout for final reports, and this long after the last progress
 #: (seconds).
@@ -82,6 +91,9 @@ class Role(Protocol):
     def report(self) -> None:
         """Pass on what happened since the last call."""
 
+    def allot(self, user_class: str, count: int) -> range:
+        """Return numbers of rows of a feeder that no other process gets; empty at the end of the data."""
+
     def begin_stopping(self, signal_name: str) -> None:
         """The run is stopping (see RunCoordinator.begin_stopping)."""
         return
@@ -108,6 +120,9 @@ class _CoordinatingRole(Role):
     def refuse(self, error: ChatloadError) -> None:
         self.coordinator.refuse(error)
 
+    def allot(self, user_class: str, count: int) -> range:
+        return self.coordinator.rows.allot(user_class, count)
+
     def begin_stopping(self, signal_name: str) -> None:
         self.coordinator.begin_stopping(signal_name)
 
@@ -118,7 +133,7 @@ class LocalRole(_CoordinatingRole):
     process, holds_chats = "local", True
 
     def begin(self, plan: RunPlan) -> None:
-        self.facts = ProcessFacts(self.process)
+        self.facts = ProcessFacts(self.process, plan.classes)
         self.coordinator.begin(plan, self.facts.now, self.facts)
 
     def report(self) -> None:
@@ -149,6 +164,7 @@ class MasterRole(_CoordinatingRole):
         self._reported_at = 0.0
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(UNFIT, self._on_unfit)
+        self._runner.register_message(ROWS, self._on_rows)
 
     def begin(self, plan: RunPlan) -> None:
         self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry()
@@ -205,6 +221,12 @@ class MasterRole(_CoordinatingRole):
         self.coordinator.take(msg.node_id, report)
         self.coordinator.sessions_ended(len(report.sessions))
 
+    def _on_rows(self, environment: Environment, msg: Any, **_: Any) -> None:
+        """A worker asks for rows of a feeder."""
+        user_class, count = msg.data
+        rows = self.coordinator.rows.allot(str(user_class), int(count))
+        self._runner.send_message(ROWS, [user_class, rows.start, len(rows)], msg.node_id)
+
     def _on_unfit(self, environment: Environment, msg: Any, **_: Any) -> None:
         what = f"worker {msg.node_id} holds no chats: {msg.data}"
         log.error("chatload: %s", what)
@@ -235,6 +257,8 @@ class WorkerRole(Role):
         self._run_active = False
         self._runner.register_message(DRAIN, self._stop, concurrent=True)
         self._runner.register_message(ALIVE, self._hear_master, concurrent=True)
+        self._runner.register_message(ROWS, self._hear_rows, concurrent=True)
+        self._rows: dict[str, AsyncResult[range]] = {}
         environment.events.heartbeat_received.add_listener(self._hear_master)
         # Locust's own listener sends "quit", after which the master may stop reading. Listeners run in reverse order
         # of registration, so this one sends the final report first.
@@ -244,10 +268,33 @@ class WorkerRole(Role):
     def make_plan(self) -> RunPlan:
         self.number = int(self._runner.worker_index) + 1
         options: Any = self._environment.parsed_options
-        return make_plan(options, options.host_with_login, [options.agreed_host])
+        names = set(options.customer_classes)
+        chosen = [one for one in self._environment.user_classes if one.__name__ in names]
+        classes = read_classes(chosen)
+        if missing := names - {one.name for one in classes}:
+            raise UsageError(f"this worker's locustfile has no user class {min(missing)}", "use the same locustfile")
+        plan = make_plan(options, options.host_with_login, options.agreed_hosts, classes)
+        for name, sha256 in options.feeders.items():
+            rows = plan.of(name).rows
+            if rows is None or rows.sha256 != sha256:
+                what = f"the feeder of user class {name}" if name else "the feeder"
+                raise UsageError(f"{what} is not the same file as the master's", "copy it to this machine")
+        return plan
+
+    def allot(self, user_class: str, count: int) -> range:
+        """Ask the master. Only one greenlet at a time asks for one class."""
+        self._rows[user_class] = reply = AsyncResult()
+        self._runner.send_message(ROWS, [user_class, count])
+        rows: range = reply.get()
+        return rows
+
+    def _hear_rows(self, environment: Environment, msg: Any, **_: Any) -> None:
+        user_class, first, count = msg.data
+        if reply := self._rows.pop(user_class, None):
+            reply.set(range(first, first + count))
 
     def begin(self, plan: RunPlan) -> None:
-        self.facts = ProcessFacts(self._runner.client_id)
+        self.facts = ProcessFacts(self._runner.client_id, plan.classes)
         self._master_heard_at, self._run_active = time.monotonic(), True
 
     def refuse(self, error: ChatloadError) -> None:
@@ -315,26 +362,32 @@ class Run:
         self._collection = GarbageCollection()
         self._reporter: gevent.Greenlet | None = None
         self._sources = 0
+        self._feeds: dict[str, Feed] = {}
+        self._fetchers: dict[str, Fetcher] = {}
 
     @property
     def facts(self) -> ProcessFacts:
         """Counters and ended sessions of this process."""
         return self.role.facts
 
-    def check(self, options: Any, host: str | None) -> None:
-        """Check a run with these options on this host before it begins. Raises UsageError."""
+    def check(self, options: Any, host: str | None, user_classes: Sequence[Any]) -> None:
+        """Check a run with these options and user classes on this host before it begins. Raises UsageError."""
         coordinator = self.role.coordinator
         assert coordinator is not None, "a worker checks nothing"
-        plan = coordinator.plan_for(options, host)
+        plan = coordinator.plan_for(options, host, user_classes)
         coordinator.load.check(plan)
-        check_users(self.environment.user_classes, plan.workload is not None)
+        check_users(user_classes, plan.workload is not None)
         plan.rules.require_now(time.time())
-        refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
+        refuse_above_ceiling(plan.rules, options.num_users or 1, plan.mix)
         refuse_unwritable(run_dir_of(options))
         refuse_beyond_limits(options)
-        check_service(
-            plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.run.host, plan.run.service
-        )
+        asked = {(one.run.host, one.run.service, one.run.dialect): one for one in plan.classes.values()}
+        for one in asked.values():
+            timeout_s = one.settings.request_timeout_s
+            # A class that has hooks may need a token, which a chat that does not exist has not.
+            check_service(
+                one.encoder, one.open_transport, timeout_s, one.run.host, one.run.service, "headers" in one.hooks
+            )
 
     def begin(self) -> None:
         """Begin a run with empty counters (`test_start`), if the options allow it."""
@@ -342,6 +395,8 @@ class Run:
             self.plan = self.role.make_plan()
             check_users(self.environment.user_classes, self.plan.workload is not None)
             self._sources = 0
+            self._feeds = feeds_of(self.plan.classes, self.role.allot)
+            self._fetchers = {name: self._fetcher(one) for name, one in self.plan.classes.items() if one.hooks}
             self.role.begin(self.plan)
             if self.role.coordinator is not None:
                 for doubt in doubts(self.plan.run, self.plan.gate):
@@ -361,20 +416,65 @@ class Run:
 
     def wants_more(self) -> bool:
         """Return whether another chat may begin in this process."""
-        return self.plan is not None and not (self.plan.run.chats and self.facts.books.started >= self.plan.run.chats)
+        return self.plan is not None and not (self.plan.run.chats and self.facts.numbered >= self.plan.run.chats)
 
     @property
     def ending_signal(self) -> str:
         """The name of the signal that has asked this process to end; empty if there was none."""
         return "" if self.signals is None else self.signals.received
 
-    def new_session(self) -> ChatEngine | None:
-        """Return the next chat to hold, None if no more chats may begin."""
-        plan, books = self.plan, self.facts.books
+    def new_session(self, user: Any) -> ChatEngine | None:
+        """Return the next chat of a user to hold, None if no more chats may begin.
+
+        Other greenlets may run meanwhile: a hook may send requests. Raises ChatNotBegun, which is counted already.
+        """
+        plan, facts = self.plan, self.facts
         if plan is None or not self.wants_more():
             return None
-        number = (plan.run.chat_seed << 48) + (self.role.number << 32) + books.started
-        return new_chat(plan.settings, books, number, time.monotonic())
+        mine, number = plan.of(type(user).__name__), self._next_number(plan)
+        books, feed, visitor, hooks = facts.books_of(mine.name), self._feeds.get(mine.name), None, None
+        row = NO_ROW
+        if feed is not None:
+            drawn = feed.row(number)
+            if drawn is None:
+                facts.numbered -= 1
+                if feed.end_is_error:
+                    facts.feeder_ended = str(feed)
+                return None
+            row = drawn
+        if feed is not None or mine.hooks:
+            visitor = mine.settings.script.customer(number, row)
+        if mine.hooks and visitor is not None:
+            hooks = UserHooks(user, mine.hooks, self._fetchers[mine.name], books)
+            if why := hooks.before_chat(visitor):
+                self._count_not_begun(books, mine.name, why)
+                raise ChatNotBegun(why)
+        return new_chat(mine.settings, books, number, time.monotonic(), visitor, hooks)
+
+    def _next_number(self, plan: RunPlan) -> int:
+        number = (plan.run.chat_seed << 48) + (self.role.number << 32) + self.facts.numbered
+        self.facts.numbered += 1
+        return number
+
+    def _count_not_begun(self, books: Books, user_class: str, why: str) -> None:
+        """Count a customer who got no chat as a session that was never accepted."""
+        now = time.monotonic()
+        record = SessionRecord(
+            verdict=Verdict.GAVE_UP.value, why=why, started_at=now, ended_at=now, user_class=user_class
+        )
+        books.session_started()
+        books.session_ended(record)
+        self.facts.add_record(record)
+        self._count_ended()
+
+    def _fetcher(self, plan: ClassPlan) -> Fetcher:
+        return Fetcher(
+            plan.run.host,
+            plan.settings.request_timeout_s,
+            plan.open_host,
+            lambda: self.facts.books_of(plan.name),
+            self.statistics.fetched,
+        )
 
     def name_source(self) -> str:
         """Return a name for another source of arrivals: unique in the run, and the same when the run is repeated."""
@@ -386,10 +486,14 @@ class Run:
 
         leave: set when the chat has to disconnect.
         """
-        transport = plan.open_transport()
-        names, on_request = plan.dialect.response, self.statistics.request
+        mine, hooks = plan.of(session.settings.user_class), session.hooks
+        transport = mine.open_transport()
+        names, on_request = mine.dialect.response, self.statistics.request
+        headers = None
+        if isinstance(hooks, UserHooks) and hooks.has_headers and session.visitor is not None:
+            headers = partial(hooks.headers, session.visitor)
         try:
-            SessionDriver(plan.encoder, names, transport, self.monitor, leave, on_request).hold(session)
+            SessionDriver(mine.encoder, names, transport, self.monitor, leave, on_request, headers).hold(session)
         finally:
             transport.close()
             self.session_ended(session)
@@ -397,6 +501,9 @@ class Run:
     def session_ended(self, session: ChatEngine) -> None:
         """Add an ended session to the facts. A master counts the sessions of its workers when they report them."""
         self.facts.add(session)
+        self._count_ended()
+
+    def _count_ended(self) -> None:
         if self.role.coordinator is not None:
             self.role.coordinator.sessions_ended(1)
 
@@ -409,9 +516,11 @@ class Run:
             if self._reporter is not gevent.getcurrent():
                 return
             self.statistics.flush()
+            runner: Any = self.environment.runner
+            self.facts.users = runner.user_count if self.role.holds_chats else 0
             self.role.report()
             drop_old_statistics(self.environment.stats)
-            self._collection.check(self.facts.books.states.total())
+            self._collection.check(self.facts.open)
 
     def begin_stopping(self) -> None:
         """The run is stopping (`test_stopping`)."""

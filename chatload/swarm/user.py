@@ -10,7 +10,8 @@ import ctypes
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -19,9 +20,14 @@ from gevent.pool import Group
 from locust import User, constant, task
 from locust.env import Environment
 
+from chatload.chat.customer import ChatCustomer
+from chatload.chat.script import CustomerScript
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
-from chatload.run.books import LATE_START_S
+from chatload.protocol.reply import Event as ChatEvent
+from chatload.protocol.secret import Secret, without_login
+from chatload.run.books import LATE_START_S, Books
 from chatload.swarm import log
+from chatload.swarm.classes import TASK_TAG, ChatNotBegun
 from chatload.swarm.patches.signals import exit_on_signal
 from chatload.swarm.patches.spawning import wait_without_tasks, yield_if_due
 
@@ -39,19 +45,61 @@ PHASE_S = 1.0
 __all__ = ["ArrivalUser", "ChatUser", "SoakUser", "SweepUser"]
 
 
+def _own_task(given: Any) -> Any:
+    """Return a copy of a task of chatload, with tags of its own; any other task as it is."""
+    if not getattr(given, "is_chatload_task", False):
+        return given
+    made = FunctionType(given.__code__, given.__globals__, given.__name__, given.__defaults__, given.__closure__)
+    vars(made).update(vars(given))
+    vars(made)["locust_tag_set"] = {TASK_TAG, *getattr(given, "locust_tag_set", ())}
+    return made
+
+
+def _task(of_chats: Callable[..., None]) -> Any:
+    """Declare the one task of a user that holds chats."""
+    vars(of_chats)["is_chatload_task"] = True
+    return task(of_chats)
+
+
 class ChatHolder(User):
     """A user that holds chats until the run ends.
 
     workload: which options and listeners are installed beside those of every chatload locustfile: "", "arrivals",
     "sweep" or "soak" (see `chatload.swarm.install`).
+
+    A class may set its own values for the options below, in place of those of the run; each is checked before the run
+    begins, and so is the name of each attribute. It may define the hooks `before_chat`, `headers`, `next_message` and
+    `on_event`. docs/python.md describes both.
     """
 
     abstract = True
     wait_time = constant(0)
     workload = ""
+    holds_chats = True
+    is_source = False
+    host_login: Secret | None = None
+
+    persona: str | None = None
+    script: CustomerScript | str | None = None
+    service: str | None = None
+    dialect: str | None = None
+    refresh_policy: str | None = None
+    refresh_interval: float | str | None = None
+    refresh_fraction: float | str | None = None
+    poll_jitter: float | str | None = None
+    allow_late_refresh: bool | None = None
+    chat_length: float | str | None = None
+    request_timeout: float | str | None = None
+    long_poll: float | str | None = None
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
+        # Each class has a task of its own, so that a tag of one is not a tag of all.
+        cls.tasks = [_own_task(each) for each in cls.tasks]
+        if isinstance(cls.host, str) and cls.host != without_login(cls.host):
+            # Locust shows the host of a class in its web UI.
+            cls.host_login = Secret(cls.host)
+            cls.host = without_login(cls.host)
         if not cls.abstract:
             # The import of the rest takes a second, in which a signal has to end the process with one line.
             exit_on_signal()
@@ -65,9 +113,35 @@ class ChatHolder(User):
         self.chat_run: Run = environment.chatload_run
         yield_if_due()
 
+    def before_chat(self, customer: ChatCustomer) -> None:
+        """Hook: prepare a customer before its chat begins, for example fetch a token with `customer.fetch`."""
+
+    def headers(self, customer: ChatCustomer) -> Mapping[str, str]:
+        """Hook: return headers for the next request of a chat, beside those of the dialect."""
+        return {}
+
+    def next_message(self, customer: ChatCustomer) -> str | None:
+        """Hook: return the text that the customer sends now, None if it has nothing more to say.
+
+        When a message is sent, the script decides; how many there are, this hook.
+        """
+        return None
+
+    def on_event(self, customer: ChatCustomer, event: ChatEvent) -> None:
+        """Hook: an event of the chat was received, such as a message of the agent."""
+
     def on_start(self) -> None:
         """Called by Locust before the first task."""
         wait_without_tasks(self, self.leave)
+
+    def wait_for_the_end(self) -> None:
+        """Wait until this user has to leave: no more of its chats may begin."""
+        facts = self.chat_run.facts
+        facts.waiting += 1
+        try:
+            self.leave.wait()
+        finally:
+            facts.waiting -= 1
 
     def stop(self, force: bool = False) -> Any:
         """Called by Locust to end this user. force: kill it; else its chats disconnect first."""
@@ -84,7 +158,7 @@ class ChatUser(ChatHolder):
     abstract = True
     _begun = False
 
-    @task
+    @_task
     def chat(self) -> None:
         """Hold one chat, from RequestChat to its verdict."""
         plan = self.chat_run.plan
@@ -92,11 +166,18 @@ class ChatUser(ChatHolder):
             self._begun = True
             if self.leave.wait(random.uniform(0.0, PHASE_S)):
                 return
+        if plan is None:
+            self.leave.wait()
+            return
         # Locust moves the users of a worker that has left to another worker, which may be about to leave too.
         leaving = self.leave.is_set() or self.chat_run.ending_signal
-        session = None if plan is None or leaving else self.chat_run.new_session()
-        if plan is None or session is None:
-            self.leave.wait()
+        try:
+            session = None if leaving else self.chat_run.new_session(self)
+        except ChatNotBegun:
+            self.leave.wait(PAUSE_AFTER_REFUSAL_S)
+            return
+        if session is None:
+            self.wait_for_the_end()
             return
         self.chat_run.hold(plan, session, self.leave)
         if not session.record.chat_id:
@@ -164,13 +245,14 @@ class ArrivalUser(ChatHolder):
         super().__init__(environment)
         self._chats = Group()
         self._left_at = float("inf")
+        self._used_up = False
 
     def stop(self, force: bool = False) -> Any:
         """Called by Locust to end this user: no chat arrives from now on."""
         self._left_at = min(self._left_at, time.monotonic())
         return super().stop(force)
 
-    @task
+    @_task
     def arrivals(self) -> None:
         """Begin chats at their time until the run ends, then wait until the last one has ended."""
         plan = self.chat_run.plan
@@ -181,6 +263,8 @@ class ArrivalUser(ChatHolder):
         try:
             self._begin_chats(plan, instants)
             self._chats.join()
+            if self._used_up:
+                self.wait_for_the_end()
         finally:
             # Also if this greenlet is killed: a chat whose greenlet never ran would have no verdict.
             gevent.sleep(0)
@@ -189,36 +273,44 @@ class ArrivalUser(ChatHolder):
     def _begin_chats(self, plan: RunPlan, instants: Iterator[float]) -> None:
         due, timer = next(instants, None), PreciseTimer()
         try:
-            while due is not None and self.chat_run.wants_more():
+            while due is not None and self.chat_run.wants_more() and not self._used_up:
                 if due <= time.monotonic():
                     gevent.sleep(0)  # behind schedule: other greenlets have to run all the same
                 if timer.wait(due, self.leave):
                     break
                 self._chats.spawn(self._arrive, plan, due)
                 due = next(instants, None)
-            self.leave.wait()
+            if not self._used_up:
+                self.leave.wait()
         finally:
             timer.close()
             # Arrivals that were due before the end but did not begin, because the generator was late.
             late_before = min(self._left_at, time.monotonic()) - LATE_START_S
-            while due is not None and due <= late_before and self.chat_run.wants_more():
-                self.chat_run.facts.books.arrived(None)
+            while due is not None and due <= late_before and self.chat_run.wants_more() and not self._used_up:
+                self._books(plan).arrived(None)
                 due = next(instants, None)
+
+    def _books(self, plan: RunPlan) -> Books:
+        return self.chat_run.facts.books_of(plan.of(type(self).__name__).name)
 
     def _arrive(self, plan: RunPlan, due: float) -> None:
         """Hold the chat of one arrival, unless too many are open."""
         late_s, run = time.monotonic() - due, self.chat_run
-        if not run.wants_more():
+        if not run.wants_more() or self._used_up:
             return
-        books = run.facts.books
-        if plan.workload is not None and books.states.total() >= plan.workload.max_open:
+        books = self._books(plan)
+        if plan.workload is not None and run.facts.open >= plan.workload.max_open:
             books.arrived(None)
             return
-        books.arrived(late_s)
-        session = run.new_session()
-        assert session is not None
         try:
+            session = run.new_session(self)
+            if session is None:
+                self._used_up = True
+                return
+            books.arrived(late_s)
             run.hold(plan, session, self.leave)
+        except ChatNotBegun:
+            books.arrived(late_s)
         except Exception as error:
             # As Locust does with an exception in a task: report it and go on.
             self.environment.events.user_error.fire(user_instance=self, exception=error, tb=error.__traceback__)

@@ -15,6 +15,7 @@ from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
 from jinja2 import Environment as Templates
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
+from werkzeug.datastructures import MultiDict
 
 import chatload
 from chatload.errors import ChatloadError, UsageError
@@ -171,7 +172,8 @@ def start_allowed(run: Run, form: Mapping[str, str]) -> Iterator[None]:
                 # Locust would answer that it has started, and start nothing.
                 hint = "start one; after a stop, Locust takes its workers back once --stop-timeout has passed"
                 raise UsageError("no worker is connected", hint)
-            run.check(_options_of(environment, form), host_with_login(environment, form.get("host")))
+            host = host_with_login(environment, form.get("host"))
+            run.check(_options_of(environment, form), host, _picked(environment, form))
         except ChatloadError as error:
             log.error("chatload: %s", error)
             coordinator.refused = str(error)
@@ -188,6 +190,14 @@ def start_allowed(run: Run, form: Mapping[str, str]) -> Iterator[None]:
             environment.host = host
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(changed))
             coordinator.add_note(f"not changed, an active run keeps its settings: {flags}")
+
+
+def _picked(environment: Environment, form: Mapping[str, str]) -> list[Any]:
+    """Return the user classes of a start: those that the form picks (--class-picker), otherwise all."""
+    names = form.getlist("user_classes") if isinstance(form, MultiDict) else []
+    available = environment.available_user_classes or {}
+    picked = [available[name] for name in names if name in available]
+    return picked or list(environment.user_classes)
 
 
 def _options_of(environment: Environment, form: Mapping[str, str]) -> Namespace:

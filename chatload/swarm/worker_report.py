@@ -27,6 +27,8 @@ from chatload.run.writer import row
 #: Message types. A worker sends its report and, if it cannot hold chats, why. A master tells its workers to disconnect
 #: all chats and send their final report, and every second that it is alive.
 REPORT, UNFIT, DRAIN, ALIVE = "chatload-report", "chatload-unfit", "chatload-drain", "chatload-alive"
+#: A worker asks for rows of a feeder: user class and count. The master answers with user class, first row and count.
+ROWS = "chatload-rows"
 #: A worker sends its report at this interval (seconds).
 REPORT_EVERY_S = 1.0
 #: A worker without a report for this long is silent (seconds). It sends one every second.
@@ -46,36 +48,50 @@ class WorkerReport(NamedTuple):
     """What a process reports since its previous report.
 
     sessions: rows of sessions that ended, columns as in COLUMNS. timelines: of the worst of them, as dicts.
-    books: all counters so far, as JSON of Books.to_dict. usage: CPU time and memory so far. final: no report follows.
-    behind: why refreshes leave late, empty if they do not.
+    books: all counters so far by user class, each as JSON of Books.to_dict; "" has what belongs to no class.
+    usage: CPU time and memory so far. final: no report follows.
+    behind: why refreshes leave late, empty if they do not. users, waiting: users here, and those of them that begin no
+    more chats because the rows of their feeder are used up. ended: the feeder whose end is an error, empty if none.
     """
 
     sessions: list[Any]
     timelines: list[dict[str, Any]]
-    books: str
+    books: dict[str, str]
     usage: Usage
     final: bool
     behind: str = ""
+    users: int = 0
+    waiting: int = 0
+    ended: str = ""
 
     @classmethod
     def read(cls, data: Any) -> WorkerReport:
         """Return the report in a message. Raises ChatloadError if another version sent it."""
         try:
-            sessions, timelines, books, usage, final, behind = data
+            sessions, timelines, books, usage, final, behind, users, waiting, ended = data
             if sessions and len(sessions[0]) != len(COLUMNS):
                 raise ValueError(f"{len(sessions[0])} columns of a session instead of {len(COLUMNS)}")
-            return cls(sessions, timelines, books, Usage(*usage), final, str(behind))
+            return cls(sessions, timelines, books, Usage(*usage), final, str(behind), users, waiting, str(ended))
         except (TypeError, ValueError) as error:
             message = f"a worker's report cannot be read ({error})"
             raise ChatloadError(message, "do all processes run the same chatload?") from None
 
 
 class ProcessFacts:
-    """Counters, ended sessions and usage of this process. `report` returns each session once."""
+    """Counters, ended sessions and usage of this process. `report` returns each session once.
 
-    def __init__(self, worker: str) -> None:
+    books: what belongs to no user class; in a run with one class, everything. users: how many are here. waiting: those
+    of them whose feeder has no more rows. numbered: sessions that were given a number. feeder_ended: the feeder whose
+    end is an error, "" if there is none.
+    """
+
+    def __init__(self, worker: str, classes: Iterable[str] = ()) -> None:
+        """classes: the names of the user classes, if there are several."""
         self.worker = worker
         self.books = Books()
+        self.by_class = {name: Books() for name in classes if name}
+        self.users = self.waiting = self.numbered = 0
+        self.feeder_ended = ""
         self._ended: list[SessionRecord] = []
         self._timelines: list[Timeline] = []
         self._worst = WorstTimelines()
@@ -84,10 +100,17 @@ class ProcessFacts:
         self._lateness = LatenessMonitor()
         self._epoch = time.time() - time.monotonic()
 
+    @property
+    def users_and_waiting(self) -> tuple[int, int]:
+        """See WorkerRegistry."""
+        return self.users, self.waiting
+
     def add(self, session: ChatEngine) -> None:
         """Add an ended session. Its times become seconds since the Unix epoch."""
-        record = session.record
-        timeline = session.timeline(self._epoch)
+        self.add_record(session.record, session.timeline(self._epoch))
+
+    def add_record(self, record: SessionRecord, timeline: Timeline | None = None) -> None:
+        """Add the record of an ended session, and its timeline if it has one."""
         record.worker = self.worker
         record.started_at += self._epoch
         record.ended_at += self._epoch
@@ -110,10 +133,28 @@ class ProcessFacts:
     def __len__(self) -> int:
         return 1
 
+    def books_of(self, user_class: str) -> Books:
+        """Return the counters of the chats of a class."""
+        return self.by_class.get(user_class, self.books)
+
+    @property
+    def started(self) -> int:
+        """The number of sessions that began here."""
+        return self.books.started + sum(books.started for books in self.by_class.values())
+
+    @property
+    def open(self) -> int:
+        """The number of sessions that are open here."""
+        return self.books.states.total() + sum(books.states.total() for books in self.by_class.values())
+
     def total(self) -> Books:
-        """Return a copy of the counters."""
-        self.books.count_exposure(time.monotonic())
-        return self.books.copy()
+        """Return the counters of all classes together, as a copy."""
+        now = time.monotonic()
+        total = Books()
+        for books in (self.books, *self.by_class.values()):
+            books.count_exposure(now)
+            total.merge(books)
+        return total
 
     def now(self) -> float:
         """Return seconds since the Unix epoch by the monotonic clock: a step of the wall clock has no effect."""
@@ -123,15 +164,20 @@ class ProcessFacts:
         """Return what happened since the previous report."""
         ended, self._ended = self._ended, []
         timelines, self._timelines = self._timelines, []
-        self.books.count_exposure(time.monotonic())
-        usage = self.usage[self.worker]
+        now, usage = time.monotonic(), self.usage[self.worker]
+        parts = {"": self.books, **self.by_class}
+        for books in parts.values():
+            books.count_exposure(now)
         return WorkerReport(
             [row(record) for record in ended],
             [asdict(timeline) for timeline in timelines],
-            orjson.dumps(self.books.to_dict()).decode(),
+            {name: orjson.dumps(books.to_dict()).decode() for name, books in parts.items()},
             usage,
             final,
-            self._lateness.look(self.books, usage.cpu_s, _ready_s(), time.monotonic()),
+            self._lateness.look(self.total() if self.by_class else self.books, usage.cpu_s, _ready_s(), now),
+            self.users,
+            self.waiting,
+            self.feeder_ended,
         )
 
 
@@ -195,7 +241,8 @@ class WorkerRegistry:
         self.unfit: set[str] = set()
         self.progressed_at = 0.0
         self._final: set[str] = set()
-        self._books_json: dict[str, str] = {}
+        self._books_json: dict[str, dict[str, str]] = {}
+        self._idle: dict[str, tuple[int, int]] = {}
         self._books: dict[str, Books] = {}
         self._total: Books | None = None
         self._heard_at: dict[str, float] = {}
@@ -211,6 +258,7 @@ class WorkerRegistry:
         self._books.pop(worker, None)
         self._total = None
         self.usage[worker] = report.usage
+        self._idle[worker] = report.users, report.waiting
         self._heard_at[worker] = now
         if report.final:
             self._final.add(worker)
@@ -239,6 +287,11 @@ class WorkerRegistry:
             self.usage.pop(worker, None)
         return found
 
+    @property
+    def users_and_waiting(self) -> tuple[int, int]:
+        """How many users there are, and how many of them wait because their feeder has no more rows."""
+        return sum(users for users, _ in self._idle.values()), sum(waiting for _, waiting in self._idle.values())
+
     def awaited(self, workers: Iterable[str]) -> set[str]:
         """Return those of the workers whose final report may still come."""
         return set(workers) - self._final - self._silent
@@ -264,5 +317,8 @@ class WorkerRegistry:
     def _books_of(self, worker: str) -> Books:
         books = self._books.get(worker)
         if books is None:
-            books = self._books[worker] = Books.from_dict(orjson.loads(self._books_json[worker]))
+            first, *others = (Books.from_dict(orjson.loads(data)) for data in self._books_json[worker].values())
+            for other in others:
+                first.merge(other)
+            books = self._books[worker] = first
         return books

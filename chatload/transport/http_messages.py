@@ -21,6 +21,8 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 #: Number of cached answer heads, and the greatest length of each (bytes). The heads of one server differ only by the
 #: date and the content length.
 _CACHED_HEADS, _LONGEST_CACHED = 256, 2048
+#: Number of cached blocks of request headers. There are few, unless each chat has a token of its own.
+_MOST_BLOCKS = 4096
 #: Limits for the cookies of a chat, because a process holds thousands of chats: number, bytes of each (both as in
 #: browsers, RFC 6265, 6.1), and bytes of all together (more than most servers accept). Bytes count name and value.
 _MAX_COOKIES, _MAX_BYTES, _MAX_TOTAL_BYTES = 50, 4096, 16 * 1024
@@ -53,6 +55,8 @@ class SharedHeads:
         block = self._blocks.get(headers)
         if block is None:
             lines = (f"{name}: {value}".replace("\r", " ").replace("\n", " ") for name, value in self._fixed + headers)
+            if len(self._blocks) >= _MOST_BLOCKS:
+                self._blocks.clear()
             block = self._blocks[headers] = "".join(f"{line}\r\n" for line in lines).encode("latin-1", "replace")
         first = f"{request.method} {safe_target(self._prefix + request.path)} HTTP/1.1\r\n".encode("ascii")
         if not body and request.method in _BODILESS:

@@ -12,6 +12,7 @@ from math import inf
 from random import Random
 from typing import Any
 
+from chatload.chat.customer import ChatHooks
 from chatload.chat.effects import Exchange, Result, Send, Wait
 from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
@@ -70,6 +71,7 @@ class VirtualSwarm:
         stop_at: float | None = None,
         starts_at: float = 0.0,
         on_ended: Callable[[ChatEngine], None] | None = None,
+        hooks: ChatHooks | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -78,6 +80,7 @@ class VirtualSwarm:
         stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
         starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
         on_ended: is called with each chat that has ended; the run keeps no records then.
+        hooks: `next_message` and `on_event` of every chat.
         """
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
@@ -89,6 +92,7 @@ class VirtualSwarm:
         self.now = self._starts_at = starts_at
         self.stop_at = inf if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
+        self._hooks = hooks
         self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
         self._scheduled = 0
         self._arrivals = None if arrivals is None else iter(arrivals)
@@ -106,7 +110,10 @@ class VirtualSwarm:
         """Begin the next chat of a user, if there are chats left to hold."""
         if self._wants_more():
             self._begun += 1
-            _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
+            number, visitor = self._seed + self._begun, None
+            if self._hooks is not None:
+                visitor = self.settings.script.customer(number)
+            _Driven(self, new_chat(self.settings, self.books, number, self.now, visitor, self._hooks))
 
     def ended(self, chat: ChatEngine) -> None:
         """Note that a chat has ended; in a closed workload, begin another one."""

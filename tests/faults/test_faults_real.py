@@ -207,7 +207,8 @@ def test_a_restart_that_forgets_all_sessions(tmp_path):
 
 
 def check(plan):
-    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.run.host, plan.run.service)
+    one = plan.of("")
+    check_service(one.encoder, one.open_transport, one.settings.request_timeout_s, one.run.host, one.run.service)
 
 
 @pytest.mark.parametrize("transport", ["lean", "requests"])

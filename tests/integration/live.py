@@ -44,6 +44,12 @@ class WebUI:
         """
         return [worker["state"] for worker in self.json("/stats/requests")["workers"]] == ["ready"] * workers
 
+    def start_form(self, form):
+        """Start with a form as a browser sends it: a name may be in it several times."""
+        with urllib.request.urlopen(f"{self.base}/swarm", form.encode(), timeout=60) as answer:
+            answer = json.loads(answer.read())
+        assert answer["success"], answer
+
     def start(self, users, **settings):
         answer = self.json("/swarm", user_count=users, spawn_rate=users, **settings)
         assert answer["success"], answer

@@ -16,6 +16,7 @@ import pytest
 
 from chatload import Simulator
 from tests.integration.processes import ENV, ROOT, assert_balanced, summary_of
+from tests.integration.test_stopping import ports
 from tests.unit.test_public_face import BLOCKS, is_locustfile
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -43,7 +44,9 @@ def run(words, run_dir):
     """Run one command to its end and return (exit code, output)."""
     command = [*PROGRAMS[words[0]], *(str(run_dir) if word == "reports/mine" else word for word in words[1:])]
     if words[0] == "locust":
-        shape = words[2].endswith("load_shape.py")
+        shape = words[2].endswith(("load_shape.py", "fixed_count.py"))
+        # Several runs go on at a time: each master needs a port of its own.
+        command += map(str, ports()) if "--processes" in words else ()
         command += [*(() if shape else ("-t", "3s")), "--run-dir", str(run_dir), "--only-summary"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

@@ -13,7 +13,10 @@ from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 
 #: What the fields hold that are dicts by operation. A new one is to be named here.
-BY_OPERATION = {"outcomes": Counter, "latency": CensoredHistogram, "response_time": CensoredHistogram}
+BY_OPERATION = {
+    "outcomes": Counter, "latency": CensoredHistogram, "response_time": CensoredHistogram, "fetch_outcomes": Counter,
+    "fetch_latency": CensoredHistogram,
+}  # fmt: skip
 FIELDS = sorted(field.name for field in fields(Books))
 #: Neither adds up: of stalls the longest of all, of states those of now.
 LONGEST, STATES = "longest_stall_s", "states"

@@ -155,6 +155,7 @@ def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: p
 
 PLAN = SimpleNamespace(
     settings=SessionSettings(make_policy("fixed", 45.0, 4.0), 10.0),
+    mix=[(1.0, SessionSettings(make_policy("fixed", 45.0, 4.0), 10.0))],
     rules=ceilings.TargetRules(),
     gate=make_gate(["refused.rate < 1%"], percent=90.0),
 )

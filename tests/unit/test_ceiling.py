@@ -40,13 +40,29 @@ def test_the_planned_rate_is_polls_and_what_a_chat_has_beside_them():
 )
 def test_a_plan_above_a_ceiling_is_refused(rules, users, says):
     with pytest.raises(UsageError) as refused:
-        refuse_above_ceiling(rules, users, SETTINGS)
+        refuse_above_ceiling(rules, users, [(1.0, SETTINGS)])
     assert says in str(refused.value)
 
 
 def test_a_plan_at_the_ceilings_is_not():
-    refuse_above_ceiling(TargetRules(), 10**6, SETTINGS)
-    refuse_above_ceiling(TargetRules(max_sessions=30, max_requests_per_s=17.1), 30, SETTINGS)
+    refuse_above_ceiling(TargetRules(), 10**6, [(1.0, SETTINGS)])
+    refuse_above_ceiling(TargetRules(max_sessions=30, max_requests_per_s=17.1), 30, [(1.0, SETTINGS)])
+
+
+def test_requests_of_hooks_count_too():
+    monitor, books = CeilingMonitor(TargetRules(max_requests_per_s=10.0), 0.0), Books()
+    books.fetched["token"] = 61
+    assert monitor.exceeded(books, 1.0) == "61 requests/s, above the ceiling of 10"
+
+
+def test_a_plan_of_two_classes_counts_each_by_its_share():
+    # 20 users that poll each 3 s and 10 that poll each second, and the other 14 requests of each chat in a minute.
+    busy = replace(SETTINGS, policy=replace(SETTINGS.policy, interval_s=1.0))
+    rate = 20 * (1 / 3 + 14 / 60) + 10 * (1 + 14 / 60)
+    mix = [(2 / 3, SETTINGS), (1 / 3, busy)]
+    refuse_above_ceiling(TargetRules(max_requests_per_s=rate + 0.1), 30, mix)
+    with pytest.raises(UsageError, match="30 users with a refresh every 3 s or 1 s make about"):
+        refuse_above_ceiling(TargetRules(max_requests_per_s=rate - 0.1), 30, mix)
 
 
 def books(started=0, ended=0, sent=0):

@@ -27,4 +27,4 @@ def test_a_master_that_stood_still_takes_no_worker_for_silent():
 
 
 def facts(rss):
-    return WorkerReport([], [], json.dumps(Books().to_dict()), Usage(1.0, rss), False)
+    return WorkerReport([], [], {"": json.dumps(Books().to_dict())}, Usage(1.0, rss), False)

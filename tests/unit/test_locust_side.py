@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["locust_side", "patches_side", "web_side"])
+@pytest.mark.parametrize("name", ["locust_side", "patches_side", "web_side", "classes_side"])
 def test_in_a_process_that_imported_locust_first(name):
     file = str(Path(__file__).parent / f"{name}.py")
     code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', {file!r}]))"

@@ -66,4 +66,4 @@ def test_each_block_of_the_page_runs(block):
 
 
 def test_the_page_has_locustfiles_too():
-    assert sum(map(is_locustfile, BLOCKS)) == 2  # run by tests/integration/test_examples.py
+    assert sum(map(is_locustfile, BLOCKS)) == 5  # run by tests/integration/test_examples.py

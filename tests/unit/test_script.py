@@ -132,9 +132,9 @@ def test_extras_come_in_their_turn_each_once() -> None:
 
 
 def test_an_introduction_has_what_is_given() -> None:
-    assert CustomerScript().introduction() == {"nickname": "chatload", "subject": "load test"}
+    assert CustomerScript().customer().introduction() == {"nickname": "chatload", "subject": "load test"}
     named = CustomerScript(nickname="", first_name="A", last_name="B", email="a@b", subject="")
-    assert named.introduction() == {"first_name": "A", "last_name": "B", "email": "a@b"}
+    assert named.customer().introduction() == {"first_name": "A", "last_name": "B", "email": "a@b"}
     assert CustomerScript().with_chat_length(5.0).chat_length == Distribution("exponential", 5.0)
 
 

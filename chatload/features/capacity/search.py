@@ -77,7 +77,8 @@ def rules_of(plan: RunPlan) -> StepRules:
     start = run.start_sessions or 1
     ceiling = MOST_SESSIONS if plan.rules.max_sessions is None else plan.rules.max_sessions
     if plan.rules.max_requests_per_s is not None:
-        ceiling = min(ceiling, int(plan.rules.max_requests_per_s / planned_rate(1, plan.settings)))
+        rate = sum(share * planned_rate(1, settings) for share, settings in plan.mix)
+        ceiling = min(ceiling, int(plan.rules.max_requests_per_s / rate))
     if ceiling < start:
         message = f"--start-sessions {start} is above the ceiling of {ceiling} sessions"
         raise UsageError(message, plan.rules.origin("max_sessions"))

@@ -264,6 +264,8 @@ def _settings(reader: RunReader, summary: Mapping[str, Any]) -> Iterator[doc.Blo
         yield doc.Fold(heading, (doc.Verbatim(text),))
     rows = []
     for name, value in summary["settings"].items():
+        if name == "classes":  # a table of its own
+            continue
         said = _setting(name, value)
         rows.append(doc.TableRow((name, doc.TableCell(said, Tone.SOFT if said == "not set" else Tone.PLAIN))))
     caption = f"settings of the run; chatload {summary['chatload_version']}"
@@ -292,7 +294,9 @@ def repeat_command(run: RunSettings) -> str:
 
 def repeat_files(run: RunSettings) -> dict[str, str]:
     """Return the files that the command names, as the run stored them: the name of each, and its text."""
-    return {getattr(run, setting.removesuffix("_text")): text for setting, text in run.files().items()}
+    names = {setting: getattr(run, setting.removesuffix("_text")) for setting in run.files()}
+    # A script that was written in Python has no file.
+    return {names[setting]: text for setting, text in run.files().items() if names[setting]}
 
 
 def _setting(name: str, value: Any) -> str:

@@ -64,15 +64,15 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
-    reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
-    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, finished)
+    of_the_load = (IncidentKind.WORKER_UNFIT, IncidentKind.DATA_USED_UP)
+    reasons += [incident.what for incident in incidents if incident.kind in of_the_load]
+    imbalances = find_imbalances(_named(reader.books_by_part()), reader.count_by_verdict(), incidents, finished)
     aborted = next((incident.what for incident in incidents if incident.kind == IncidentKind.ABORTED), "")
     result = gate.result(judgements, books.fates.accepted)
     if reasons or imbalances:
         result = RunResult.INVALID
     elif aborted:
         result = RunResult.FAILED
-    silence = find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
     steady = steady_part(loads)
     drift = find_drift(reader.windows() if steady else (), steady, timeout_s, finished)
     return {
@@ -90,6 +90,34 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
+        **_of_sessions(reader, facts, gate),
+        "bursts": incidents_of(facts),
+        "drift": asdict(drift),
+        **measured(books, timeout_s, len(by_worker)),
+        "fetches": fetches(books),
+        "by_class": {name: of_class(reader.of_class(name), gate) for name in sorted(reader.books_by_class())},
+        "settings": reader.settings.to_dict(),
+        "started_at": reader.started_at,
+        "ended_at": reader.ended_at,
+        "incidents": [incident._asdict() for incident in incidents],
+    }
+
+
+def of_class(reader: RunReader, gate: Gate) -> dict[str, Any]:
+    """Return the figures of one user class, given a reader of that class: those of the summary that are about chats."""
+    books = reader.books()
+    facts = facts_of(reader, books)
+    timeout_s = reader.settings.flex_disconnect_timeout
+    figures = measured(books, timeout_s, 0)
+    del figures["generator"]
+    return {**_of_sessions(reader, facts, gate), "fetches": fetches(books), **figures}
+
+
+def _of_sessions(reader: RunReader, facts: Facts, gate: Gate) -> dict[str, Any]:
+    """Return what became of the sessions that a reader reads."""
+    books = facts.books
+    silence = find_common_silence(reader.end_silences(), facts.timeout_s, books.gap.observed, reader.count_outlived)
+    return {
         "sessions": {
             "started": books.started,
             "accepted": books.fates.accepted,
@@ -100,13 +128,18 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "rates": rates(facts, gate.confidence, gate.incident_size),
         "exposure": exposure(facts, gate.confidence, gate.incident_size),
         "dropped_by_age": dropped_by_age(facts, gate.confidence, gate.incident_size),
-        "bursts": incidents_of(facts),
-        "drift": asdict(drift),
-        **measured(books, timeout_s, len(by_worker)),
-        "settings": reader.settings.to_dict(),
-        "started_at": reader.started_at,
-        "ended_at": reader.ended_at,
-        "incidents": [incident._asdict() for incident in incidents],
+    }
+
+
+def fetches(books: Books) -> dict[str, Any]:
+    """Return the requests of hooks by the name that the hook gave them: they are not requests of chats."""
+    return {
+        name: {
+            "sent": books.fetched[name],
+            "by_outcome": dict(sorted(books.fetch_outcomes.get(name, Counter()).items())),
+            "latency_s": _speeds(books.fetch_latency.get(name, CensoredHistogram())),
+        }
+        for name in sorted(books.fetched)
     }
 
 
@@ -294,11 +327,20 @@ def invalid_reasons(books: Books) -> list[str]:
     if books.exhausted:
         never = words.plural(books.exhausted, "request")
         reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
+    for what, count in sorted(books.hook_errors.items()):
+        reasons.append(
+            f"a hook of the locustfile failed {words.plural(count, 'time')} ({what}): not the load asked for"
+        )
     if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
         arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
         late, never = words.number(books.late_starts), words.number(books.not_started)
         reasons.append(f"of {arrivals} {late} started more than {bound} late, {never} never: not the load asked for")
     return reasons
+
+
+def _named(parts: Mapping[tuple[str, str], Books]) -> dict[str, Books]:
+    """Return books with the process and the user class that they are of as one name."""
+    return {f"{worker}, {user_class}" if user_class else worker: books for (worker, user_class), books in parts.items()}
 
 
 def find_imbalances(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chatload.features.report import drift_view, sentences
+from chatload.features.report.by_class import class_blocks, fetch_blocks
 from chatload.features.report.junit import junit
 from chatload.features.report.summary import summarize
 from chatload.features.report.tiles import tiles
@@ -65,7 +66,11 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
     sections = {
         "thresholds": ("Thresholds", _thresholds(summary)),
         "verdicts": ("Verdicts", (*_verdicts(summary), *more.verdicts)),
-        "requests": ("Requests", more.requests or (_requests(summary), _durations(summary))),
+        **({"classes": ("By user class", tuple(class_blocks(summary)))} if summary.get("by_class") else {}),
+        "requests": (
+            "Requests",
+            (*(more.requests or (_requests(summary), _durations(summary))), *fetch_blocks(summary)),
+        ),
         "time": ("Over time", (*more.time, *_drift(summary, more.drift))),
         "drops": ("Why dropped", (*_drops(summary), *more.drops)),
         "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import gc
 import hmac
+import secrets
 import signal
 import socket
 import ssl
@@ -41,17 +42,28 @@ _now = time.monotonic
 class ChatHandler:
     """Answers requests (an `HttpHandler`). The model's clock is this process's monotonic clock.
 
-    apikey: the value that requests need in their `apikey` header; None: they need none.
+    apikey: the value that requests need in their `apikey` header; None: they need none. token_life_s: requests of chats
+    need a token of the page `token` that is not older than this (seconds); None: they need none.
     """
 
-    def __init__(self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect, apikey: str | None) -> None:
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        faults: FaultPlan,
+        dialect: Dialect,
+        apikey: str | None,
+        token_life_s: float | None = None,
+    ) -> None:
         self.service = ChatService(config, faults, time.time() - _now())
         self._decoder = Decoder(dialect)
         self._names = None if dialect.response.plain else dialect.response
         self._apikey = None if apikey is None else apikey.encode()
-        self._name = config.service
+        self._services = None if config.service is None else frozenset(config.service.split(","))
+        self._token_life_s, self._token_key = token_life_s, secrets.token_bytes(16)
         self._max_upload = config.file_max_bytes * 4 // 3 + MAX_BODY_BYTES
-        self._openapi = orjson.dumps(document(dialect, config.service or "default", apikey is not None))
+        self._openapi = orjson.dumps(
+            document(dialect, (config.service or "default").partition(",")[0], apikey is not None)
+        )
 
     def head(self, exchange: HttpExchange) -> None:
         """See HttpHandler: route a request, and refuse what can be refused without its body."""
@@ -72,6 +84,8 @@ class ChatHandler:
             exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
         elif self._apikey is not None and not hmac.compare_digest(apikey, self._apikey):
             exchange.refuse(403, "not the right apikey")
+        elif self._token_life_s is not None and not self._has_token(exchange):
+            exchange.refuse(401, "a valid token is needed", b"www-authenticate: Bearer\r\n")
         else:
             exchange.place = group, in_path
             if group.takes_files:
@@ -108,7 +122,19 @@ class ChatHandler:
             self._give(exchange, answer)
 
     def _is_ours(self, service: str | None) -> bool:
-        return service == self._name or service is None or self._name is None
+        return service is None or self._services is None or service in self._services
+
+    def _make_token(self) -> str:
+        """Return a token: the instant up to which it is valid (on this clock), and its signature."""
+        until = f"{_now() + (self._token_life_s or 0.0):.3f}"
+        return f"{until}.{hmac.digest(self._token_key, until.encode(), 'sha256').hex()}"
+
+    def _has_token(self, exchange: HttpExchange) -> bool:
+        scheme, _, token = exchange.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        until, _, signature = token.rpartition(".")
+        expected = hmac.digest(self._token_key, until.encode("latin-1"), "sha256").hex()
+        # Only a token of ours has a good signature, so `until` is a number.
+        return scheme == "Bearer" and hmac.compare_digest(signature, expected) and float(until) >= _now()
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -149,10 +175,19 @@ class ChatHandler:
             exchange.reply(answer.http_status, _file_headers(answer), answer.raw or b"")
 
     def _own_page(self, exchange: HttpExchange) -> None:
-        pages = ledger, status_page, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
+        pages = [f"{_OWN}{name}" for name in ("ledger", "status", "token", "openapi.json")]
+        ledger, status_page, token_page, _ = pages
         path = exchange.path
         if path not in pages:
             exchange.refuse(404, f"no such page; there are {', '.join(pages)}")
+        elif path == token_page:
+            if exchange.method != b"POST":
+                _other_method(exchange, ("POST",))
+            elif self._token_life_s is None:
+                exchange.refuse(404, "this simulator has no --token-life")
+            else:
+                answer = {"access_token": self._make_token(), "token_type": "Bearer", "expires_in": self._token_life_s}
+                exchange.reply(200, _JSON, orjson.dumps(answer))
         elif exchange.method not in (b"GET", b"HEAD"):
             _other_method(exchange, ("GET", "HEAD"))
         elif path == ledger:

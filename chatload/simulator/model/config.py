@@ -289,7 +289,7 @@ class SimulatorConfig:
         "fields null.",
     )
     end_transcript: Switch = _fields(True, "The answer that tells the end has the events of the transcript.")
-    service: Text | None = _answers("default", "Name of the only chat service.")
+    service: Text | None = _answers("default", "Names of the chat services, with commas between.")
     seed: Number = _answers(0, "Seed of the random numbers: what participants do, ids and keys.")
 
 

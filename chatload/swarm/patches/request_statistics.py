@@ -17,8 +17,8 @@ from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.vocabulary import Outcome
 
-#: The request type that Locust shows.
-REQUEST_TYPE = "CHAT"
+#: The request types that Locust shows: of chats, and of hooks.
+REQUEST_TYPE, FETCH_TYPE = "CHAT", "HOOK"
 #: Requests of one name that are buffered at most.
 _MAX_BUFFERED = 500
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED
@@ -58,6 +58,17 @@ class LocustStatistics:
         self._bytes[operation] += len(result.body)
         if len(buffered) >= _MAX_BUFFERED:
             self._flush(operation)
+
+    def fetched(self, name: str, took_s: float, size: int, why: str) -> None:
+        """Report a request of a hook. why: the reason of its failure, "" if it did not fail."""
+        self._event.fire(
+            request_type=FETCH_TYPE,
+            name=name,
+            response_time=took_s * 1000,
+            response_length=size,
+            exception=RequestFailed(why) if why else None,
+            context={},
+        )
 
     def flush(self) -> None:
         """Add all buffered requests to Locust's statistics."""
