@@ -23,17 +23,15 @@ vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalit
 # Each of the many runs would draw a page that nobody looks at. The tests of the page let theirs do it.
 os.environ["CHATLOAD_NO_REPORT"] = "true"
 
+#: The folders whose tests compute; those of the others start processes and wait.
+COMPUTING = ("unit", "virtual", "simulations")
 #: The longest files, the longest first. Those of the folders that compute, then those that start processes and wait.
 LONGEST = (
-    *("test_forecast_fit", "test_large_report", "test_truth", "test_export", "test_report_figures", "test_soak"),
-    *(
-        "test_bad_runs",
-        "test_campaign_real",
-        "test_stopping",
-        "test_results_real",
-        "test_truth_real",
-        "test_thresholds_real",
-    ),
+    *("test_forecast_fit", "test_truth", "test_large_report", "test_capacity", "test_comparing", "test_soak"),
+    *("test_history", "test_repeating", "test_drift", "test_report_figures", "test_percentiles", "test_dependence"),
+    *("test_export", "test_tune"),
+    *("test_bad_runs", "test_campaign_real", "test_stopping", "test_capacity_real", "test_results_real"),
+    *("test_web_start", "test_truth_real", "test_openapi", "test_thresholds_real", "test_tutorial"),
     *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
     *("test_web_ui", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
 )
@@ -49,7 +47,7 @@ def pytest_collection_modifyitems(items):
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     turns = {}
     for computes in (False, True):
-        kind = [path for path in files if (path.parent.name in ("unit", "virtual")) is computes]
+        kind = [path for path in files if (path.parent.name in COMPUTING) is computes]
         kind.sort(key=lambda path: ranks.get(path.stem, len(ranks)))
         later = 0.1 if computes else 0.0
         turns |= {path: later + (1 - later) * place / len(kind) for place, path in enumerate(kind)}
