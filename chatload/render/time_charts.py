@@ -134,14 +134,15 @@ def time_ticks(length_s: float, most: int) -> list[float]:
     return [float(step * i) for i in range(int(length_s / step + 1e-9) + 1)]
 
 
-def value_ticks(top: float, most: int) -> list[float]:
-    """Return at most about `most` round values from 0 to `top`."""
+def value_ticks(top: float, most: int, whole: bool = False) -> list[float]:
+    """Return at most about `most` round values from 0 to `top`. whole: there is nothing between whole numbers."""
     rough = top / most
     decade = 10.0 ** floor(log10(rough))
     steps = [factor * decade for factor in (1, 2, 5, 10)]
     step = next(step for step in steps if step >= rough * (1 - 1e-9))
     # A single tick beside 0 must not lie above the top.
     step = step if step <= top else max(lower for lower in steps if lower <= top)
+    step = max(step, 1.0) if whole else step
     return [step * i for i in range(int(top / step + 1e-9) + 1)]
 
 
@@ -306,7 +307,11 @@ class _TimeCanvas:
 
     def _value_axis(self, axis: ValueAxis, right: bool) -> Iterator[str]:
         low, high = self._domains[right] or (0.0, 1.0)
-        ticks = decades(low, high) if axis.log else value_ticks(high, max(2, self._panel.height // 45))
+        ticks = (
+            decades(low, high)
+            if axis.log
+            else value_ticks(high, max(2, self._panel.height // 45), axis.unit is Unit.COUNT)
+        )
         for tick in ticks:
             y = self._y(tick, right)
             if not right:

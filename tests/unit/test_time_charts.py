@@ -50,6 +50,10 @@ def test_an_axis_of_values_has_a_tick_beside_zero_and_not_many(top, most):
     assert 2 <= len(ticks) <= 2 * most + 1 and ticks[0] == 0 and ticks[-1] <= top
 
 
+def test_sessions_are_counted_in_whole_numbers():
+    assert value_ticks(2.16, 4, whole=True) == [0, 1, 2] and value_ticks(1.08, 2, whole=True) == [0, 1]
+
+
 def test_a_log_axis_has_decades_and_more_where_they_are_few():
     assert decades(0.0004, 8.0) == pytest.approx([0.001, 0.01, 0.1, 1.0])
     assert decades(0.02, 0.3) == pytest.approx([0.02, 0.05, 0.1, 0.2])
