@@ -93,6 +93,11 @@ def test_a_value_that_no_file_may_hold(options, says, tmp_path):
     assert "secret" not in str(refused.exception) and not (tmp_path / "new").exists()
 
 
+def test_a_doubtful_timeout_is_a_warning(tmp_path):
+    made = init(tmp_path, "--timeout", "45000")
+    assert made.exception is None and "45000 is 12.5 hours: did you mean 45000ms, that is 45s?" in made.stderr
+
+
 def test_a_terminal_is_asked_and_asked_again(tmp_path, monkeypatch):
     answers = "nowhere\nhttp://localhost:9000\n\nsoon\n90s\n25\n"
     monkeypatch.setattr(command, "_asks", lambda: True)

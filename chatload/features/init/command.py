@@ -15,7 +15,9 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from chatload import units
+from chatload.click_types import warn
 from chatload.errors import UsageError
+from chatload.plausibility import doubtful
 from chatload.run.settings import written
 from chatload.run.writer import replacing
 from chatload.target import is_private
@@ -191,6 +193,7 @@ def init(folder: Path, host: str | None, service: str | None, timeout: str | Non
         timeout=_value(timeout, "The server's flex-disconnect-timeout", "45s", _timeout),
         users=_value(users, "Customers that hold a chat at a time", "100", _users),
     )
+    warn(doubtful({"--flex-disconnect-timeout": units.duration(test.timeout)}))
     write(contents(test), folder)
     click.echo(f"written to {folder}: {', '.join(FILES)}\n\nnext:")
     if folder != Path("."):
