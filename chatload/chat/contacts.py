@@ -62,7 +62,7 @@ class ContactLog:
     attempts: possible contacts since then. widest: the bounds of the widest gap between sure contacts so far.
     refreshed: there was a sure contact after the first. broken: since the last sure contact a connection failed, broke,
     or was opened anew. untold_gap: the blame for a silence that may have been longer than the timeout, after which the
-    server answered 0 without chatEnded.
+    server answered 0 without chatEnded. sent_before_untold: the last sure contact before that silence (seconds).
     """
 
     sent: float
@@ -74,6 +74,7 @@ class ContactLog:
     refreshed: bool = False
     broken: bool = False
     untold_gap: Blame | None = None
+    sent_before_untold: float = 0.0
     _failed_with: str = ""
 
     def add_sure(self, exchange: Exchange, since: float | None = None) -> float:

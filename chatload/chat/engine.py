@@ -454,9 +454,10 @@ class ChatEngine:
     def _surely_open_until(self, contacts: ContactLog) -> float:
         """Return the last instant at which the chat was surely open: from its first Disconnect on it is not."""
         goodbye = self.goodbye_sent_at
-        if goodbye is None:
-            return contacts.sent
-        return goodbye if self.record.goodbye_at is not None else min(contacts.sent, goodbye)
+        if goodbye is not None and self.record.goodbye_at is not None:
+            return goodbye
+        sure = contacts.sent if contacts.untold_gap is None else contacts.sent_before_untold
+        return sure if goodbye is None else min(sure, goodbye)
 
     # -- requests and answers --------------------------------------------------------------------
 
@@ -543,6 +544,7 @@ class ChatEngine:
             elif contacts.untold_gap is None and exchange.received_at - contacts.sent > timeout_s:
                 # The chat may have been over: the success does not tell.
                 untold = find_blame(contacts, timeout_s, sent)
+                contacts.sent_before_untold = contacts.sent
             else:
                 untold = contacts.untold_gap
             gap = contacts.add_sure(exchange, since)

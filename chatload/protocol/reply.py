@@ -28,6 +28,10 @@ class Event(NamedTuple):
     cause: EndCause | None = None
     text: str = ""
 
+    def __repr__(self) -> str:
+        """Return all but the text, so that what people wrote is in no log and no traceback."""
+        return f"Event{tuple(self[:-1])}"
+
 
 @dataclass(slots=True)
 class Reply:

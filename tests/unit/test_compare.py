@@ -517,6 +517,6 @@ def test_drops_per_chat_hour_in_words() -> None:
     out = StringIO()
     render(comparison_document(comparison, findable_by(comparison)), out, 80)
     text = out.getvalue()
-    assert text.startswith("worse: drops per chat-hour +1.52 /h")
+    assert text.startswith("WORSE: drops per chat-hour +1.52 /h")
     assert re.search(r"^drops per chat-hour +0\.51 +2 +\+1\.52 /h", text, re.M)
     assert "For drops per chat-hour the tolerance is 0.01 plus 5 % of the lower rate." in " ".join(text.split())

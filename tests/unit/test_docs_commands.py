@@ -43,8 +43,10 @@ def command_lines(page):
     blocks += re.findall(r"^(?:chatload|locust) .*$", fenced, re.M)
     in_tables = re.findall(r"`((?:chatload|locust) [^`]+)`", "\n".join(re.findall(r"^\|.*$", text, re.M)))
     for line in [*blocks, *in_tables]:
-        command = re.split(r"  +|\s[#>]\s|\s\|\s", line.strip().replace("\\|", "|"))[0]
-        words = [word for word in shlex.split(command.replace("--host ...", "")) if word != "..." and word[0] != "["]
+        command = re.split(r"  +|\s[#>]\s|\s\|\s|\s&$", line.strip().replace("\\|", "|"))[0]
+        words = [
+            word for word in shlex.split(re.sub(r"--[\w-]+ \.\.\.", "", command)) if word != "..." and word[0] != "["
+        ]
         yield ["1" if word == "N" else re.sub(r"\.\.\.$", "", word.split("|")[0]) for word in words]
 
 

@@ -204,7 +204,7 @@ MISTAKES = [
     ('[[fault]]\nkind = "slow"\nchance = nan', "fault[1].chance", "0 to 1"),
     ('[[fault]]\nkind = "slow"\ndelay_s = "soon"', "fault[1].delay_s", "a duration such as 45s"),
     ('[[fault]]\nkind = "slow"\ndelay_s = inf', "fault[1].delay_s", "a duration"),
-    ('[[fault]]\nkind = "slow"\ngrowth_per_hour = "1%"', "fault[1].growth_per_hour", "part an hour"),
+    ('[[fault]]\nkind = "slow"\ngrowth_per_hour = "fast"', "fault[1].growth_per_hour", "part an hour"),
     ('[[fault]]\nkind = "slow"\nfrom_s = -1', "fault[1].from_s", "a duration"),
     ('[[fault]]\nkind = "slow"\noperations = "GetMessages"', "fault[1].operations", "a list"),
     ('[[fault]]\nkind = "slow"\noperations = ["Refresh"]', "fault[1].operations", "a list"),

@@ -128,7 +128,7 @@ def test_transport_results(result, outcome):
     assert read(NAMES, result).outcome is Outcome(outcome)
 
 
-def test_events_and_keys_are_read_and_texts_are_not_kept():
+def test_events_and_keys_are_read_and_neither_texts_nor_keys_are_in_a_repr():
     reply = parse_body(
         NAMES,
         b'{"statusCode":0,"chatEnded":false,"chatId":"c","userId":"u","secureKey":"k","alias":117,'
@@ -137,7 +137,7 @@ def test_events_and_keys_are_read_and_texts_are_not_kept():
     )
     assert (reply.chat_id, reply.user_id, reply.secure_key, reply.alias) == ("c", "u", "k", "117")
     assert reply.next_position == 3
-    assert reply.events == ((2, "Message", "Agent", "Ann", 5, "", "", None),)
+    assert reply.events == ((2, "Message", "Agent", "Ann", 5, "", "", None, "a secret"),)
     assert "secret" not in repr(reply)
     assert "'k'" not in repr(reply)
 

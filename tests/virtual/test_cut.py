@@ -30,8 +30,8 @@ def recorded(monkeypatch, settings):
     begun, told = {}, {}
     advance = driver._Driven._advance
 
-    def made(settings, books, seed, started_at):
-        session = new_chat(settings, books, seed, started_at)
+    def made(settings, books, seed, started_at, *more):
+        session = new_chat(settings, books, seed, started_at, *more)
         begun[session] = seed, started_at
         return session
 

@@ -163,7 +163,7 @@ def _announcement(given: dict[str, Any], arms: int, sessions: int, users: int) -
     if length_s is not None:
         script = script.with_chat_length(length_s)
     takes_s = sweep_s(arms * sessions, users, script.chat_length)
-    bound = f", {given['run_time']} at most (-t)" if given["run_time"] else ""
+    bound = f", {duration(given['run_time'])} at most (-t)" if given["run_time"] else ""
     return (
         f"sweep: {arms} intervals x {sessions} sessions, {plural(users, 'customer')} at once: about "
         f"{duration(takes_s)}{bound}. Shorter: more customers (-u), fewer intervals (--sweep), a higher --target, "
