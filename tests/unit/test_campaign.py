@@ -1,5 +1,6 @@
 """`chatload campaign`, without load: its file, its rules, its time, what its steps are told, and how it goes on."""
 
+import io
 import itertools
 import json
 
@@ -19,6 +20,7 @@ from chatload.features.campaign.results import (
     TuneResult,
 )
 from chatload.features.campaign.rules import RULES, CampaignStep, Decision, goes_on, rule_of
+from chatload.features.campaign.view import result_sentence
 from chatload.hours import AllowedHours
 from chatload.stats.rates import per_unit_upper
 from chatload.target import TargetRules
@@ -183,7 +185,11 @@ def test_the_ceilings_hold_for_every_step(tmp_path):
 )
 def test_the_exit_of_a_step_decides_the_next(staged, step, exit_code, result, begun, code):
     staged.exits[step], staged.results[step] = exit_code, result
-    assert staged.run().exit_code == code and staged.begun == begun
+    ended = staged.run()
+    assert ended.exit_code == code and staged.begun == begun
+    told = result_sentence(ended)
+    assert told.startswith("the campaign ended with " if code else "the campaign is complete")
+    assert ("may decide it" in told) is (code == 4)
     # The same command says the same again, and loads nothing.
     staged.commands.clear()
     assert staged.run().exit_code == code and staged.begun == []
@@ -275,6 +281,17 @@ def test_it_says_its_duration_and_its_load_and_asks(written, capsys, tmp_path):
     assert "campaign on http://127.0.0.1:9: about 21 min 16 s, 30 min 0 s at most; up to 154 chats open" in answer
     assert "What would shorten it" in told.out and "there is no terminal; add --yes" in told.err
     assert not (tmp_path / "peak").exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_no_is_taken_for_an_answer(written, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert campaign(written) == exit_codes.INTERRUPTED
+    assert "Start? [y/N]: " in capsys.readouterr().out and not (tmp_path / "peak").exists()
 
 
 def test_too_little_time_is_said_before_anything_begins(written, capsys, tmp_path):

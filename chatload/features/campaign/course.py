@@ -79,7 +79,7 @@ class CampaignCourse:
             end = StepEnd(step=step, exit_code=exit_codes.PASSED, began_at=began, ended_at=began, skipped=order)
             write_end(self._folder, end)
             return end
-        self._say(f"{place} ...")
+        self._say(f"{place} ... {duration(order.time_s)} at most")
         output = folder / (f".{order.file}" if order.prints else OUTPUT_FILE)
         child = self._run(order.command, output)
         if child.asked_by:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from chatload.exit_codes import INCONCLUSIVE
 from chatload.features.campaign.budget import CampaignBudget, StepCost
 from chatload.features.campaign.campaign_file import CampaignFile
 from chatload.features.campaign.findings import Findings
@@ -168,5 +169,7 @@ _SENTENCES: Mapping[CampaignStep, Callable[[Findings], str]] = {
 def result_sentence(result: CampaignResult) -> str:
     """Return how the campaign ended."""
     if result.rule.why:
-        return f"the campaign stopped at {result.step}: {result.rule.why}"
+        longer = "; another campaign (--dir) with more time_available may decide it"
+        hint = longer if result.exit_code == INCONCLUSIVE else ""
+        return f"the campaign ended with {result.step}: {result.rule.why}{hint}"
     return "the campaign is complete: the planned load was proven"
