@@ -4,7 +4,8 @@ Each run has six figures, as in `FAMILY`: three rates of 2000 sessions (2 %), tw
 has a lognormal factor for its run; factors of different metrics are independent. Where there is drift, the factors of
 successive runs are a first-order autoregression.
 
-Rare drops are simulated apart: the only noise of a run is the binomial one of its sessions.
+Rare drops are simulated apart: the only noise of a run is that of independent drops, binomial by session or Poisson by
+chat-hour.
 """
 
 from collections.abc import Sequence
@@ -16,16 +17,20 @@ from numpy.typing import NDArray
 from chatload.features.compare.compute import (
     BETTER,
     DROPPED,
+    DROPPED_HOURLY,
     EQUIVALENT,
     FAMILY,
     WORSE,
     ComparedMetric,
+    DropsJudged,
     FigureKind,
     RunFigures,
     Tolerance,
     compare_runs,
+    least_change,
 )
 from chatload.features.compare.power import USUAL, Rules, RunCount, RunNoise, planned, schedule
+from chatload.features.compare.view import change_text
 from simulations.frame import SimulatedTable, share
 
 TIMEOUT_S = 45.0
@@ -159,26 +164,42 @@ def tally(case: Case, trials: int, seed: int) -> Tally:
 
 @dataclass(frozen=True)
 class RareDrops:
-    """A row of the table about drops. rate: of BASE. sessions: of a run. runs: per side."""
+    """A row of the table about drops. rate: of BASE. trials: sessions or chat-hours of a run. runs: per side. metric:
+    DROPPED, or DROPPED_HOURLY."""
 
     rate: float
-    sessions: int
+    trials: int
     runs: int
+    metric: ComparedMetric = DROPPED
+
+    @property
+    def is_hourly(self) -> bool:
+        return self.metric == DROPPED_HOURLY
 
     @property
     def found(self) -> float:
         """The smallest rise that should be found in 80 % of all cases."""
-        noise = RunNoise(DROPPED, 0.0, 0.0, self.rate, self.sessions)
+        noise = RunNoise(self.metric, 0.0, 0.0, self.rate, self.trials)
         return Rules(Tolerance(), TIMEOUT_S, metrics=1).smallest_found(noise, planned(self.runs), USUAL) or 0.0
 
 
-RARE_DROPS = (RareDrops(0.0, 200, 5), RareDrops(0.001, 2000, 5), RareDrops(0.0, 2000, 8), RareDrops(0.001, 10000, 5))
+RARE_DROPS = (
+    RareDrops(0.0, 200, 5),
+    RareDrops(0.001, 2000, 5),
+    RareDrops(0.0, 2000, 8),
+    RareDrops(0.001, 10000, 5),
+    RareDrops(0.0, 20, 5, DROPPED_HOURLY),
+    RareDrops(0.0, 200, 8, DROPPED_HOURLY),
+    RareDrops(0.01, 200, 5, DROPPED_HOURLY),
+    RareDrops(0.1, 200, 5, DROPPED_HOURLY),
+    RareDrops(0.01, 2000, 5, DROPPED_HOURLY),
+)
 
 
 def tally_drops(case: RareDrops, trials: int, seed: int) -> Tally:
     """Compare runs that differ in nothing, in the predicted rise of drops, or in a rise by exactly the tolerance."""
     counted = Tally()
-    at_limit = Tolerance().rate + Tolerance().relative * case.rate
+    at_limit = float(least_change(case.metric, Tolerance(), TIMEOUT_S, case.rate))
     for trial in range(trials):
         random = np.random.default_rng((seed, trial))
         letters = schedule(case.runs, random)
@@ -194,10 +215,12 @@ def word_of_drops(case: RareDrops, letters: str, rise: float, random: np.random.
     split: tuple[list[RunFigures], list[RunFigures]] = [], []
     for at, letter in enumerate(letters):
         rate = case.rate + (rise if letter == "N" else 0.0)
-        figures = {DROPPED: float(random.binomial(case.sessions, rate)) / case.sessions}
-        run = RunFigures(f"run{at}", figures, TIMEOUT_S, started_at=float(at), trials={DROPPED: case.sessions})
+        drops = random.poisson(rate * case.trials) if case.is_hourly else random.binomial(case.trials, rate)
+        figures = {case.metric: float(drops) / case.trials}
+        run = RunFigures(f"run{at}", figures, TIMEOUT_S, started_at=float(at), trials={case.metric: case.trials})
         split[letter == "N"].append(run)
-    return next(row.word for row in compare_runs(*split).rows if row.metric == DROPPED)
+    judged = DropsJudged.PER_CHAT_HOUR if case.is_hourly else DropsJudged.PER_SESSION
+    return next(row.word for row in compare_runs(*split, drops=judged).rows if row.metric == case.metric)
 
 
 def table(
@@ -230,13 +253,13 @@ def table(
         counted = tally_drops(rare, trials, seed)
         rows.append(
             (
-                f"pairs; drops of {rare.sessions} sessions a run",
+                f"pairs; drops of {rare.trials} {'chat-hours' if rare.is_hourly else 'sessions'} a run",
                 f"{rare.runs} + {rare.runs}",
-                f"binomial at {100 * rare.rate:g} %",
+                f"Poisson at {rare.rate:g} /h" if rare.is_hourly else f"binomial at {100 * rare.rate:g} %",
                 "0",
                 share(counted.false_alarms, trials),
                 "",
-                f"{100 * rare.found:+.2f} pt: {share(counted.predicted_found, trials)}",
+                f"{change_text(rare.metric, rare.found)}: {share(counted.predicted_found, trials)}",
                 share(counted.false_equivalences, trials),
                 share(counted.equivalences, trials),
             )

@@ -1,9 +1,10 @@
-"""Percentile thresholds on requests that depend on each other: how often their judgement is wrong.
+"""Percentiles and rates of requests that depend on each other: how often their judgement is wrong.
 
 Three processes. *independent*: the logarithm of a latency is normal. *AR(1)*: the requests of a second share a level,
 which follows a stationary AR(1) process and has 90 % of the variance of the logarithm. *incidents*: they begin at
 random, have exponential lengths, and all requests in them are slow; the others are independent and fast. The windows
-are those of a run file: 1 s, and 10 s after the first five minutes.
+are those of a run file: 1 s, and 10 s after the first five minutes. For a rate, slow requests are requests
+without an answer.
 """
 
 from math import exp, log, log1p, sqrt
@@ -18,8 +19,8 @@ from chatload.run.books import Books
 from chatload.run.windows import COARSE_S, FINE_FOR_S
 from chatload.thresholds.judgement import Judgement, judge
 from chatload.thresholds.metrics import Facts, parse
-from chatload.thresholds.over_time import OverTime, PercentileWindows
-from chatload.vocabulary import ThresholdResult
+from chatload.thresholds.over_time import OverTime, SampleWindows
+from chatload.vocabulary import Outcome, ThresholdResult
 from simulations.frame import SimulatedTable, share
 
 _MEDIAN_S, _LIMIT_S = 0.1, 0.3
@@ -48,10 +49,13 @@ PROCESSES = (
     *(Process("AR(1)", tau_s) for tau_s in (1, 20, 60)),
     *(Process("incidents", s) for s in (2, 20)),
 )
+#: The processes of the rows about a rate.
+OF_RATES = (INDEPENDENT, Process("AR(1)", 20), Process("incidents", 2), Process("incidents", 20))
 
 
 class Kind(NamedTuple):
-    """A kind of run. q: the percentile, 0 to 1. length_s: of the run.
+    """A kind of run. q: the percentile, 0 to 1. length_s: of the run. of_rate: the threshold is about the rate of
+    timeouts, 1 - q, in place of the percentile of the latency.
 
     times: of what the threshold allows, the true share of requests at or above its limit.
     """
@@ -60,6 +64,13 @@ class Kind(NamedTuple):
     process: Process
     length_s: int
     times: float = 1.0
+    of_rate: bool = False
+
+    @property
+    def threshold(self) -> str:
+        if self.of_rate:
+            return f"GetMessages.timeout.rate < {round(100 * (1 - self.q), 9):g}%"
+        return f"GetMessages.latency.p{round(100 * self.q)} < {_LIMIT_S:g}s"
 
     @property
     def slow(self) -> float:
@@ -81,13 +92,19 @@ class Shares(NamedTuple):
 def simulate(kind: Kind, seed: tuple[int, ...]) -> tuple[Judgement, Judgement]:
     """Return the judgement of a simulated run, and the one in which its requests count as independent."""
     latencies = _latencies(kind, np.random.default_rng(seed))
-    threshold, books = parse(f"GetMessages.latency.p{round(100 * kind.q)} < {_LIMIT_S:g}s"), Books()
-    books.latency["GetMessages"].observed.extend(latencies.ravel())
-    counts = [(latencies >= at).sum(axis=1) for at in (_LIMIT_S, float(np.quantile(latencies, kind.q)))]
+    threshold, books = parse(kind.threshold), Books()
+    hits = (latencies >= _LIMIT_S).sum(axis=1)
+    above = np.zeros_like(hits)
+    if kind.of_rate:
+        timeouts = int(hits.sum())
+        books.outcomes["GetMessages"].update({Outcome.TIMEOUT: timeouts, Outcome.FINE: latencies.size - timeouts})
+    else:
+        books.latency["GetMessages"].observed.extend(latencies.ravel())
+        above = (latencies >= float(np.quantile(latencies, kind.q))).sum(axis=1)
     starts = np.append(np.arange(FINE_FOR_S), np.arange(FINE_FOR_S, kind.length_s, COARSE_S)).astype(int)
     lengths = np.diff(np.append(starts, kind.length_s))
-    by_window = [np.add.reduceat(count, starts).astype(np.float64) for count in counts]
-    windows = PercentileWindows(starts + lengths / 2, *by_window, samples=lengths * float(latencies.shape[1]))
+    by_window = [np.add.reduceat(count, starts).astype(np.float64) for count in (hits, above)]
+    windows = SampleWindows(starts + lengths / 2, *by_window, samples=lengths * float(latencies.shape[1]))
     over_time = OverTime(counts={threshold: windows})
     return judge(threshold, Facts(books), over_time=over_time), judge(threshold, Facts(books))
 
@@ -144,20 +161,20 @@ def shares(kind: Kind, trials: int, seed: int) -> Shares:
 def table(trials: int, seed: int) -> SimulatedTable:
     """Return false passes and false fails of runs at the limit, and how often others are decided rightly."""
     rows = []
-    for q in QUANTILES:
-        for length_s in LENGTHS_S:
-            for process in PROCESSES:
-                kind = Kind(q, process, length_s)
-                at = shares(kind, trials, seed)
-                twice, half = (shares(kind._replace(times=times), trials, seed) for times in (2.0, 0.5))
-                rows.append(
-                    (
-                        *(f"p{100 * q:g}", f"{length_s} s", str(process)),
-                        *(f"{at.worth:.0f}", share(at.passed, trials), share(at.failed, trials)),
-                        *(share(twice.failed, trials), share(half.passed, trials)),
-                        f"{100 * at.naive_passed / trials:.0f} %, {100 * at.naive_failed / trials:.0f} %",
-                    )
-                )
+    kinds = [Kind(q, process, length_s) for q in QUANTILES for length_s in LENGTHS_S for process in PROCESSES]
+    kinds += [Kind(0.99, process, length_s, of_rate=True) for length_s in LENGTHS_S for process in OF_RATES]
+    for kind in kinds:
+        at = shares(kind, trials, seed)
+        twice, half = (shares(kind._replace(times=times), trials, seed) for times in (2.0, 0.5))
+        rows.append(
+            (
+                "timeouts < 1 %" if kind.of_rate else f"p{100 * kind.q:g}",
+                *(f"{kind.length_s} s", str(kind.process)),
+                *(f"{at.worth:.0f}", share(at.passed, trials), share(at.failed, trials)),
+                *(share(twice.failed, trials), share(half.passed, trials)),
+                f"{100 * at.naive_passed / trials:.0f} %, {100 * at.naive_failed / trials:.0f} %",
+            )
+        )
     header = (
         *("threshold", "run", "requests", "worth", "false pass", "false fail", "fails at 2 x", "passes at 1/2 x"),
         "false pass, fail if taken as independent",

@@ -1,10 +1,11 @@
 """Recommendations of `chatload tune` when drops come in clusters: how often an interval is wrongly chosen.
 
 A sweep of intervals whose drop rates are multiples of the target. A recommendation is false if the rate of the
-recommended interval is not below the target.
+recommended interval is not below the target. Its bound per chat-hour is too low if it is below the true rate.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from simulations.frame import SimulatedTable, share
 
 TARGET = 0.01
 _LENGTH_S = 3600.0
+#: Chats last so long. Drops are few, so the time they take away is not simulated.
+_CHAT_S = 480.0
 #: The sweeps: drop rates of the intervals, from the shortest to the longest, as multiples of the target.
 SWEEPS: dict[str, Sequence[float]] = {
     "0.2, 1, 2, 5": (0.2, 1.0, 2.0, 5.0),
@@ -22,8 +25,15 @@ SWEEPS: dict[str, Sequence[float]] = {
 }
 
 
-def recommended(rates: Sequence[float], size: int, assumed: int, draw: np.random.Generator) -> float | None:
-    """Return the rate of the recommended interval as a multiple of the target; None if none is recommended."""
+class Recommended(NamedTuple):
+    """A recommended interval. rate: its drop rate. bound: of drops per chat-hour. Both as multiples of the target."""
+
+    rate: float
+    bound: float
+
+
+def recommended(rates: Sequence[float], size: int, assumed: int, draw: np.random.Generator) -> Recommended | None:
+    """Return what is recommended; None if no interval is."""
     sessions = sessions_an_arm(TARGET, incident_size=assumed)
     tallies = {}
     for i, rate in enumerate(rates):
@@ -33,10 +43,14 @@ def recommended(rates: Sequence[float], size: int, assumed: int, draw: np.random
         counted = Tally(dropped_at=drops.tolist(), first=0.0, last=_LENGTH_S)
         counted.books.verdicts[Verdict.DROPPED_LATE] += len(drops)
         counted.books.verdicts[Verdict.COMPLETED] += sessions - len(drops)
+        counted.books.exposure_s = sessions * _CHAT_S
         tallies[0.5 + 0.1 * i] = counted
     found = tune(tallies, 45.0, TARGET, incident_size=assumed)
     best = found.recommended
-    return None if best is None else rates[round((best.fraction - 0.5) / 0.1)]
+    if best is None or best.per_chat_hour is None:
+        return None
+    bound = best.per_chat_hour.upper * _CHAT_S / 3600 / TARGET
+    return Recommended(rates[round((best.fraction - 0.5) / 0.1)], bound)
 
 
 def table(trials: int, seed: int) -> SimulatedTable:
@@ -47,16 +61,18 @@ def table(trials: int, seed: int) -> SimulatedTable:
             for assumed in dict.fromkeys((1, size)):
                 draw = np.random.default_rng(seed)
                 chosen = [recommended(rates, size, assumed, draw) for _ in range(trials)]
-                false = sum(rate is not None and rate >= 1 for rate in chosen)
-                any_chosen = sum(rate is not None for rate in chosen)
+                made = [best for best in chosen if best is not None]
+                false = sum(best.rate >= 1 for best in made)
+                too_low = sum(best.bound < best.rate for best in made)
                 rows.append(
                     (
                         name, str(size), str(assumed), str(sessions_an_arm(TARGET, incident_size=assumed)),
-                        share(false, trials) if max(rates) >= 1 else "none possible", share(any_chosen, trials),
+                        share(false, trials) if max(rates) >= 1 else "none possible", share(too_low, trials),
+                        share(len(made), trials),
                     )
                 )  # fmt: skip
     header = (
         "rates of the intervals (x target)", "drops of an incident", "`--incident-size`", "sessions of an interval",
-        "false recommendation", "any recommendation",
+        "false recommendation", "bound per chat-hour too low", "any recommendation",
     )  # fmt: skip
     return SimulatedTable(header, rows, trials, seed)

@@ -117,9 +117,9 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
     return {"layer": [blocks, *([] if limit is None else mark_line(limit, "flex-disconnect-timeout", "var(--bad)"))]}
 
 
-def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -> list[Spec]:
-    """Return a vertical line with its name beside it, `top` pixels below the upper edge."""
-    label = {"align": "right", "dx": -6, "baseline": "top"}
+def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2, name_right: bool = False) -> list[Spec]:
+    """Return a vertical line with its name to the left or right of it, `top` pixels below the upper edge."""
+    label = {"align": "left" if name_right else "right", "dx": 6 if name_right else -6, "baseline": "top"}
     return _named_line("x", at, text, colour, (5, 4), label, y={"value": top})
 
 

@@ -1,12 +1,14 @@
-"""What commands have in common: they deliver a document, files and JSON."""
+"""What commands have in common: they deliver a document, files and JSON, and take tolerances as options."""
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from chatload.click_types import HOURLY_RATE, SHARE_BELOW_1
 from chatload.render.document import Document
 from chatload.render.markdown import markdown
 from chatload.render.terminal import render
@@ -46,3 +48,24 @@ def write_json(data: Any, path: Path) -> None:
 def _json_text(data: Any) -> str:
     """Return `data` as JSON that strict readers accept. Raises ValueError for a number that JSON does not have."""
     return json.dumps(data, indent=2, allow_nan=False)
+
+
+def tolerance_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which change matters: tolerance and rate_tolerance (shares), hourly_tolerance."""
+    options = (
+        click.option(
+            "--tolerance", type=SHARE_BELOW_1, default="5%", show_default=True,
+            help="The least change of a duration that matters; of a margin, this part of the timeout.",
+        ),
+        click.option(
+            "--rate-tolerance", type=SHARE_BELOW_1, default="0.1%", show_default=True,
+            help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
+        ),
+        click.option(
+            "--hourly-tolerance", type=HOURLY_RATE, default=0.01, show_default=True,
+            help="The same for a rate per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chatload.run.histogram import Reading
-from chatload.stats.rates import bound_text, per_unit_text
+from chatload.stats.rates import bound_text, per_unit_text, share_text
 
 _WITHIN_NUMBER = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")
 MINUS = "\u2212"
@@ -33,13 +33,8 @@ def more(n: int, noun: str, file: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent with two significant digits. What is below 100 % is never shown as 100 %."""
-    percent = 100 * share
-    if percent in (0, 100):
-        return f"{percent:.0f} %"
-    if percent >= 99:
-        return f"{min(percent, 99.9999):.4g} %"
-    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+    """Return a share in percent (see `share_text`)."""
+    return share_text(share)
 
 
 def confidence(share: float) -> str:

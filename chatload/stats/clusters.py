@@ -108,6 +108,27 @@ def upper(k: int, n: int, design: Design, confidence: float = CONFIDENCE) -> flo
     return float(betaincinv((k + largest) / effect, (n - k - largest) / effect + 1, confidence))
 
 
+def per_unit_lower(k: int, exposure: float, design: Design, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided lower bound of events per unit of exposure, in clusters. Raises ValueError without exposure.
+
+    The limit of `lower` for many trials: the Gamma distributions of Garwood (`chatload.stats.rates`) in place of Beta
+    distributions.
+    """
+    effect = min(design.effect, max(k, 1))
+    return rates.per_unit_lower(k / effect, exposure / effect, confidence)
+
+
+def per_unit_upper(k: int, exposure: float, design: Design, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided upper bound of events per unit of exposure, in clusters. Raises ValueError without exposure.
+
+    The limit of `upper` for many trials.
+    """
+    largest = design.largest
+    effect = (k * min(design.effect, max(k, 1)) + largest * largest) / (k + largest)
+    # `rates.per_unit_upper` adds one event itself.
+    return rates.per_unit_upper((k + largest) / effect - 1, exposure / effect, confidence)
+
+
 def largest_cluster(k: int, n: int, limit: float, design: Design, confidence: float = CONFIDENCE) -> int:
     """Return the largest size of clusters for which the upper bound is below `limit`; 0 if there is none."""
     low, high = 0, n + 1

@@ -20,6 +20,8 @@ from scipy.special import bdtr, bdtrc, betaincinv, gammaincinv
 CONFIDENCE = 0.95
 #: A question that needs more samples than this counts as undecidable.
 MOST_SAMPLES = 10**9
+#: A smaller share is only said to be under this (percent).
+_LEAST_SHOWN = 0.0001
 #: The probabilities with which a run of the named sizes settles an open question.
 POWERS = (0.8, 0.9)
 
@@ -61,6 +63,22 @@ def bound_text(share: float, up: bool) -> str:
     if 0 < number < 100:
         number = _rounded(number, min(number, 100 - number), up)
     return f"{min(number, 100):.10g} %"
+
+
+def share_text(share: float) -> str:
+    """Return an observed share as text, in percent with about two significant digits.
+
+    Above 99 % these are digits of the distance to 100 %. Only 0 is "0 %", and only 1 is "100 %".
+    """
+    number = round(100 * share, 12) or 100 * share
+    if number in (0, 100) and share in (0, 1):
+        return f"{number:.0f} %"
+    if 0 < number < _LEAST_SHOWN:
+        return f"under {_LEAST_SHOWN:f} %".replace("00 %", " %")
+    if 99 <= number < 100:
+        digits = 1 - math.floor(math.log10(100 - number))
+        return f"{min(number, 100 - 10.0**-digits):.{digits}f}".rstrip("0").rstrip(".") + " %"
+    return f"{number:.1f} %" if number >= 1 else f"{number:.2g} %"
 
 
 def _rounded(number: float, of: float, up: bool) -> float:

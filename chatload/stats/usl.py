@@ -47,7 +47,7 @@ Band = tuple[tuple[float, float, float, float], ...]
 
 @dataclass(frozen=True)
 class Usl:
-    """A fit. Each interval has 95 % confidence.
+    """A fit. Each interval has 95 % confidence. A parameter is infinite if the fit gives it no value.
 
     points: load, and mean requests per second measured, of the saturated loads. curve: load, fitted requests per
     second, lower and upper end of the band. peak: the load with the greatest throughput; None if it is not named,
@@ -117,13 +117,18 @@ def fit(samples: Mapping[int, Sequence[float]], per_session: float | None) -> Us
         _ratio(d, a, solved, covariance, t),
     )
     scale = 1 / solved[0] if solved[0] > 0 else math.inf
-    parameters = (scale, max(0.0, solved[1] / solved[0]), max(0.0, solved[2] / solved[0]))
+    parameters = (scale, _above_zero(solved[1], scale), _above_zero(solved[2], scale))
     squared = _ratio(a - b, d, solved, covariance, t)
     peaks = None if solved[2] <= 0 else (math.sqrt(squared[0]), math.sqrt(squared[1]))
     why = _unnamed(loads[0], loads[-1], peaks)
     peak = math.sqrt(max(0.0, solved[0] - solved[1]) / solved[2]) if not why else None
     points = tuple(zip(measured, rates.tolist(), strict=True))
     return Usl(parameters, intervals, points, _curve(loads, solved, covariance, t), peak, peaks, why)
+
+
+def _above_zero(coefficient: float, scale: float) -> float:
+    """Return sigma or kappa from its coefficient, at least 0; infinite if the fit bounds neither it nor the scale."""
+    return float(coefficient * scale) if coefficient > 0 else 0.0
 
 
 def _terms(loads: Floats) -> Floats:
@@ -161,8 +166,10 @@ def _unnamed(first: float, last: float, peaks: Interval | None) -> str:
         return "no peak named: the measured throughput does not fall"
     if first <= peaks[0] and peaks[1] < last:
         return ""
-    low, high = (f"{end:.0f}" if math.isfinite(end) else "any load" for end in peaks)
+    where = f"from {peaks[0]:.0f} to {peaks[1]:.0f} sessions"
+    if not math.isfinite(peaks[1]):
+        where = f"above {peaks[0]:.0f} sessions" if peaks[0] >= 1 else ""
     return (
-        f"no peak named: the fit has it anywhere from {low} to {high} sessions, and the saturated loads go from "
-        f"{first:.0f} to {last:.0f}"
+        f"no peak named: by the fit it may lie anywhere {where}".rstrip()
+        + f", and the saturated loads go from {first:.0f} to {last:.0f}"
     )

@@ -116,4 +116,4 @@ def _against(threshold: Threshold, facts: Facts) -> tuple[int, int, float]:
         # left out of shares of the accepted ones.
         apart = 0 if threshold.metric.subject in OF_ALL else fates.never_accepted.most
         n = max(n, facts.books.started - apart)
-    return (share.least, n, limit) if asked.wants_low else (max(share.n - share.most, 0), n, 1 - limit)
+    return (share.least, n, limit) if asked.wants_low else (max(share.whole - share.most, 0), n, 1 - limit)

@@ -64,13 +64,34 @@ def design_of(metric: Metric, facts: Facts, incident_size: int = 1) -> Design:
 def bounds(share: Share, design: Design, confidence: float = CONFIDENCE, wanted: bool = False) -> tuple[float, float]:
     """Return the one-sided bounds of a share of sessions, each at `confidence`.
 
+    Sessions that the end of the run cut off are in the lower bound of events, as if they would have had none. They are
+    not in the upper bound. If chats are equally long, this bound is rather too high: of the chats that the run is too
+    short for, it has only those with an event. If lengths are exponential and the danger is the same at each age, it is
+    exact. It may be too low if lengths vary and old chats are in more danger, because the end cuts off the long ones.
+    So if more sessions were cut off than not, there is no upper bound (docs/statistics.md has the measured effect).
+
     wanted: the events that come in clusters are the sessions that do *not* have the property (`is_wanted`).
     """
-    least, most, n = min(share.least, share.n), min(share.most, share.n), share.n
+    least, most = (min(count, share.whole) for count in (share.least, share.most))
     if wanted:
-        low, high = clusters.lower(n - most, n, design, confidence), clusters.upper(n - least, n, design, confidence)
-        return 1 - high, 1 - low
-    return clusters.lower(least, n, design, confidence), clusters.upper(most, n, design, confidence)
+        low = clusters.lower(share.whole - most, share.n, design, confidence)
+        return 1 - _upper(share.whole - least, share, design, confidence), 1 - low
+    return clusters.lower(least, share.n, design, confidence), _upper(most, share, design, confidence)
+
+
+def upper(share: Share, design: Design, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided upper bound of a share of sessions: that of `bounds`."""
+    return _upper(min(share.most, share.whole), share, design, confidence)
+
+
+def _upper(events: int, share: Share, design: Design, confidence: float) -> float:
+    return 1.0 if share.is_mostly_open else clusters.upper(events, share.whole, design, confidence)
+
+
+def observed(share: Share, wanted: bool = False) -> float | None:
+    """Return the observed value of a share: it lies within its `bounds`. None without samples."""
+    n = share.whole if wanted else share.n
+    return share.counted / n if n else None
 
 
 def about_drops(metric: Metric) -> bool:
@@ -102,7 +123,7 @@ def groups(metric: Metric, facts: Facts, surely: bool) -> list[float]:
 def _events(metric: Metric, share: Share, surely: bool) -> int:
     """Return how many sessions of a share are events, for which it is proven or possible."""
     if is_wanted(metric):
-        return share.n - min(share.most if surely else share.least, share.n)
+        return share.whole - min(share.most if surely else share.least, share.whole)
     return min(share.least if surely else share.most, share.n)
 
 
@@ -139,8 +160,7 @@ def _shares(metric: Metric, facts: Facts) -> list[Share]:
 
 def _expected_by_block(metric: Metric, facts: Facts) -> list[tuple[float, int]]:
     """Return the sessions that are expected in each block of time, and how many of them are events; [] if not known."""
-    shares = _shares(metric, facts)
-    n = sum(share.n for share in shares)
+    shares, n = _shares(metric, facts), metric.share(facts).n
     if metric.subject in OF_ALL:
         return [(share.n, _events(metric, share, False)) for share in shares]
     open_s = sum(block.open_s for block in facts.blocks)

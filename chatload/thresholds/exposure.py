@@ -11,7 +11,7 @@ Of events that are known only within a range, the end of the range that is less 
 from typing import NamedTuple
 
 from chatload.run.lifetimes import chat_hours_text
-from chatload.stats.rates import bound_text, multiple_needed, per_unit_lower, per_unit_text, per_unit_upper
+from chatload.stats.rates import bound_text, multiple_needed, per_unit_lower, per_unit_text, per_unit_upper, share_text
 from chatload.stats.survival import Survival
 from chatload.thresholds.metrics import Facts, Threshold
 from chatload.vocabulary import ThresholdResult
@@ -55,7 +55,7 @@ def _judge_hourly(threshold: Threshold, facts: Facts, confidence: float) -> Judg
         enough = None if needed is None else chat_hours_text(hours * needed / accepted)
         said += f": {'no time' if enough is None else enough} like these would settle it"
     if facts.is_censored:
-        cut = f"{100 * facts.cut_off_share:.3g} % of the chats were still open at the end"
+        cut = f"{share_text(facts.cut_off_share)} of the chats were still open at the end"
         said += f"; this assumes that a chat is in equal danger at each age, and {cut}"
     return JudgedRate(result, share.counted / hours, low, high, accepted, needed, f"{seen}; {said}")
 

@@ -7,9 +7,9 @@ samples are at or above 2 s, for every distribution (W. J. Conover, "Practical N
 range that is less favourable to the claim is used.
 
 Sessions come in clusters: an outage takes many of them at once. Their bounds have a design effect from the data, and an
-upper bound names the largest size of incidents for which it holds (`chatload.thresholds.dependence`). Percentiles are
-judged with the design effect of their requests, if the windows of the run are known (`chatload.thresholds.over_time`).
-Rates of requests assume that requests are independent.
+upper bound names the largest size of incidents for which it holds (`chatload.thresholds.dependence`). Percentiles and
+rates of requests are judged with the design effect of the requests, if the windows of the run are known
+(`chatload.thresholds.over_time`).
 
 A threshold `in every` asks about each cell of time by itself. All requests of the cell were measured, so its percentile
 or rate is a fact and has no confidence. It holds if it holds in each cell. A cell with so few samples that one alone
@@ -24,12 +24,23 @@ from typing import Any, NamedTuple
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.clusters import INDEPENDENT, Design, largest_cluster
-from chatload.stats.rates import CONFIDENCE, POWERS, bound_text, lower, per_unit, sessions_needed, upper
+from chatload.stats.rates import (
+    CONFIDENCE,
+    POWERS,
+    bound_text,
+    lower,
+    per_unit,
+    sessions_needed,
+    share_text,
+    upper,
+)
 from chatload.thresholds import dependence
 from chatload.thresholds.exposure import judge_by_exposure
 from chatload.thresholds.metrics import INCIDENT, Facts, Metric, Share, Threshold, length_text
 from chatload.thresholds.over_time import CellCounts, OverTime, limit_of_samples
-from chatload.vocabulary import ThresholdResult
+from chatload.vocabulary import DROPPED, ThresholdResult
+
+_TOO_SHORT = "; this assumes independent requests: the time judged is too short to show how they depend"
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,11 @@ class Question(NamedTuple):
     design: Design = INDEPENDENT
     wanted: bool = False
 
+    @property
+    def low_result(self) -> ThresholdResult:
+        """The result if few events are proven: few sessions with the property, or if it is wanted, few without it."""
+        return ThresholdResult.PASS if self.wants_low != self.wanted else ThresholdResult.FAIL
+
 
 class Answer(NamedTuple):
     """The answer to a question. needed, needed_90, incident_size: see `Judgement`. reason: a part of a sentence."""
@@ -133,6 +149,8 @@ def judge(
         return _judge_count(threshold, share)
     if not share.n:
         return _open(threshold, f"no {_of(metric)} to judge by")
+    if metric.is_request_rate:
+        return _judge_request_rate(threshold, facts, confidence, over_time)
     return _judge_rate(threshold, facts, confidence, incident_size)
 
 
@@ -165,6 +183,19 @@ def reading_of(metric: Metric, reading: Reading | None, facts: Facts) -> Reading
     if metric.subject != "margin" or reading is None:
         return reading
     return None if facts.timeout_s is None else reading._replace(seconds=facts.timeout_s - reading.seconds)
+
+
+def observed(metric: Metric, facts: Facts) -> float | None:
+    """Return what `Judgement.value` is for a count, a rate of samples or a duration, without the work of judging it."""
+    if metric.kind == "duration":
+        samples = metric.samples(facts.books)
+        reading = samples.maximum if metric.q is None else samples.quantile(metric.sample_q)
+        reading = reading_of(metric, reading, facts)
+        return None if reading is None else reading.seconds
+    share = metric.share(facts)
+    if not share.n and metric.subject != "sessions":
+        return None
+    return share.counted if metric.kind == "count" else share.counted / share.n
 
 
 def _open(threshold: Threshold, why: str) -> Judgement:
@@ -213,14 +244,36 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float, incident_
     asked = question(threshold, facts)._replace(design=design, wanted=dependence.is_wanted(metric))
     share = asked.share
     answer = _settle(asked, confidence, "the rate", metric.noun, clustered)
+    if share.open:
+        answer = _with_open(answer, asked, metric, confidence)
     worth = dependence.worth(share, design) if clustered else None
     seen = f"{share.counted} of {_plural(share.n, metric.noun)}{_unproven(share)}"
     if clustered and worth != share.n:
         seen += f"; {_came(metric, facts)}the {_plural(share.n, 'session')} are worth {worth} independent ones"
     low, high = _bounds(asked, confidence)
     return Judgement(
+        threshold, answer.result, dependence.observed(share, asked.wanted), False, low, high, share.n, answer.needed,
+        answer.needed_90, worth, answer.incident_size, f"{seen}; {answer.reason}",
+    )  # fmt: skip
+
+
+def _judge_request_rate(threshold: Threshold, facts: Facts, confidence: float, over_time: OverTime | None) -> Judgement:
+    asked, noun = question(threshold, facts), threshold.metric.noun
+    share, seen, assumed, worth = asked.share, f"{asked.share.counted} of {_plural(asked.share.n, noun)}", "", None
+    if over_time is not None:
+        counts = over_time.counts.get(threshold)
+        effect = None if counts is None else counts.design_effect(confidence, None)
+        if effect is None:
+            assumed = _TOO_SHORT
+        else:
+            asked = asked._replace(design=Design(effect, effect))
+            worth = dependence.worth(share, asked.design)
+            seen += f", worth {worth} independent ones" if worth < share.n else ""
+    answer = _settle(asked, confidence, "the rate", noun)
+    low, high = _bounds(asked, confidence)
+    return Judgement(
         threshold, answer.result, share.counted / share.n, False, low, high, share.n, answer.needed, answer.needed_90,
-        worth, answer.incident_size, f"{seen}; {answer.reason}{_censoring(metric, facts)}",
+        worth, why=f"{seen}; {answer.reason}{assumed}",
     )  # fmt: skip
 
 
@@ -324,7 +377,7 @@ def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]
     that = f" {_beyond(threshold)}" if metric.kind == "duration" else ""
     why = (
         f"the worst of {_plural(len(counted), 'window')} of {length} began {worst.at_s:.0f} s into the run: "
-        f"{count} of {_plural(share.n, metric.noun)}{that} ({percent(round(share.counted / share.n, 4))})"
+        f"{count} of {_plural(share.n, metric.noun)}{that} ({share_text(share.counted / share.n)})"
     )
     value, beyond = (share.counted / share.n, False) if reading is None else reading
     samples = sum(cell.share.n for cell in cells)
@@ -382,7 +435,7 @@ def _judge_percentile(
     if worth is not None and worth < share.n:
         why += f", worth {worth} independent ones"
     elif worth is None and over_time:
-        reason += "; this assumes independent requests: the time judged is too short to show how they depend"
+        reason += _TOO_SHORT
     return Judgement(
         threshold, answer.result, reading.seconds, reading.over, low, high, share.n, answer.needed, answer.needed_90,
         worth, why=f"{why}; {reason}",
@@ -409,14 +462,18 @@ def _settle(asked: Question, confidence: float, what: str, noun: str, clustered:
     if low > limit:
         size = _largest_incident(asked, confidence) if clustered and not wants_low and asked.wanted else None
         return Answer(above, f"{what} is above {at} {sure} (at least {at_least}){_holds_for(size)}", incident_size=size)
-    if not share.least:
+    if not low and high == 1:
+        known = f"nothing is known of {what}"
+    elif not low:
         known = f"{what} is below {at_most} {sure}, not below {at}"
-    elif share.most == share.n:
+    elif high == 1:
         known = f"{what} is above {at_least} {sure}, not above {at}"
     else:
         known = f"{what} is above {at_least} and below {at_most}, each {sure}, and {at} lies between"
     needed, likely = (_needed(asked, confidence, power) for power in POWERS)
-    if needed is None or likely is None:
+    if share.open and needed is None:
+        settles = "only a longer run would settle it"
+    elif needed is None or likely is None:
         settles = f"not even a billion {_plurals(noun)} like these would settle it"
     elif needed == likely:
         settles = f"{_plural(needed, noun)} {'at this rate' if share.most else 'without one'} would settle it"
@@ -427,19 +484,37 @@ def _settle(asked: Question, confidence: float, what: str, noun: str, clustered:
 
 
 def _needed(asked: Question, confidence: float, power: float) -> int | None:
-    """Return the samples of a run that would decide a question with this probability: of clusters, so many more."""
-    share, design = asked.share, asked.design
-    events = (share.n - share.least, share.n - share.most) if asked.wanted else (share.most, share.least)
-    needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most, power)
-    each = design.effect if events[0] else design.largest
-    return None if needed is None else math.ceil(needed * each)
+    """Return the samples of a run that would decide a question with this probability: of clusters, so many more.
+
+    The end of a longer run cuts off as many sessions, if the load is the same. They must not be most of all.
+    """
+    share, design, limit = asked.share, asked.design, asked.limit
+    if asked.wanted:
+        events, most = share.whole - share.least, float(share.most + share.open)
+        least = _of_all(share.least, share, 0)
+        by_whole = least > limit * share.n
+    else:
+        events, most = share.most, _of_all(share.most, share, share.n)
+        least = float(share.least)
+        by_whole = most < limit * share.n
+    needed = sessions_needed(least, share.n, limit, confidence, most, power)
+    each = design.effect if events else design.largest
+    if needed is None:
+        return None
+    needed = math.ceil(needed * each)
+    return max(needed, share.open) + share.open if by_whole else needed
+
+
+def _of_all(count: int, share: Share, unknown: int) -> float:
+    """Return how many of all samples would be as many as `count` of the whole ones; `unknown` without any."""
+    return count * share.n / share.whole if share.whole else unknown
 
 
 def _largest_incident(asked: Question, confidence: float) -> int:
     """Return the largest number of sessions that an incident may take, so that the upper bound stays on its side."""
     share, wanted = asked.share, asked.wanted
-    events, limit = (share.n - share.least, 1 - asked.limit) if wanted else (share.most, asked.limit)
-    return largest_cluster(events, share.n, limit, asked.design, confidence)
+    events, limit = (share.whole - share.least, 1 - asked.limit) if wanted else (share.most, asked.limit)
+    return largest_cluster(events, share.whole, limit, asked.design, confidence)
 
 
 def _holds_for(size: int | None) -> str:
@@ -479,14 +554,27 @@ def _bursts(metric: Metric, facts: Facts) -> str:
     return f"; this assumes independent sessions, which these were not: {came}"
 
 
-def _censoring(metric: Metric, facts: Facts) -> str:
-    """Return the warning that chats were cut off before the event could happen; "" if there is none."""
-    if not metric.per_chat_hour or not facts.is_censored:
-        return ""
-    return (
-        f"; {percent(round(facts.cut_off_share, 3))} of the chats were still open at the end, so the rate of "
-        f"whole chats is higher: {metric.per_chat_hour} allows for that"
-    )
+def _with_open(answer: Answer, asked: Question, metric: Metric, confidence: float) -> Answer:
+    """Return an answer whose reason says what the sessions that the end of the run cut off mean for it."""
+    share = asked.share
+    cut = f"the end of the run cut off {share.open} of the {_plural(share.n, 'session')}"
+    if answer.result == asked.low_result:
+        return answer._replace(reason=f"{answer.reason}; {cut}; assumed: these were in no more danger than the others")
+    if answer.result != ThresholdResult.INCONCLUSIVE:
+        return answer
+    as_if_over = asked._replace(share=share._replace(open=0))
+    if answer.needed is not None and _settle(as_if_over, confidence, "", "").result == answer.result:
+        return answer
+    longer = "for many times the length of a chat"
+    if answer.needed is not None:
+        longer = f"{math.ceil(10 * answer.needed / share.n) / 10:g} times as long"
+    remedies = [f"run {longer}"]
+    if metric.per_chat_hour:
+        remedies.append(f"judge {metric.per_chat_hour}")
+    if metric.subject == DROPPED:
+        remedies.append(f"judge {DROPPED}.by_age(AGE)")
+    unknown = f"{cut}, and what would have become of them is not known: {', or '.join(remedies)}"
+    return answer._replace(reason=f"{answer.reason}; {unknown}")
 
 
 def _of(metric: Metric) -> str:

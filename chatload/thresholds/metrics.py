@@ -23,7 +23,10 @@ the probability that a chat is dropped before it is 8 minutes old; sessions that
 
 all ended: sessions with a verdict. accepted, known: see `chatload.run.books`, which counts them. Rates of the
 accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
-A chat that was alive at its confirmed goodbye is evidence; a chat of unknown state is not.
+
+Among the known are sessions that the end of the run cut off and whose goodbye was confirmed (`Share.open`). Such a chat
+was not dropped, and did not fail, so far. What would have become of it is not known, so it proves neither that a rate
+is low nor that it is high (`chatload.thresholds.dependence.bounds`).
 
 Incidents are bursts of drops, and drops that came alone (`chatload.stats.bursts`). `incidents.per_hour` is a rate of
 time with an exact interval. `incident.share` is an observed fact: the drops of the largest burst as a share of the
@@ -132,12 +135,27 @@ class Facts:
 
 
 class Share(NamedTuple):
-    """How many of `n` samples have a property. counted: by verdict or outcome. least, most: surely, and possibly."""
+    """How many of `n` samples have a property.
+
+    counted: by verdict or outcome. least, most: surely, and possibly. open: samples without the property so far that
+    the end of the run cut off: they might have got it.
+    """
 
     least: int
     counted: int
     most: int
     n: int
+    open: int = 0
+
+    @property
+    def whole(self) -> int:
+        """How many samples were observed to their end."""
+        return self.n - self.open
+
+    @property
+    def is_mostly_open(self) -> bool:
+        """Whether more samples were cut off than observed to their end: then these may be unlike the others."""
+        return self.open > self.whole
 
 
 @dataclass(frozen=True)
@@ -159,6 +177,11 @@ class Metric:
     def of_sessions(self) -> bool:
         """Whether its samples are sessions."""
         return self.subject in ("sessions", *_SESSIONS)
+
+    @property
+    def is_request_rate(self) -> bool:
+        """Whether it is a share of requests with an outcome."""
+        return self.kind == "rate" and self.subject in _REQUESTS
 
     @property
     def sample_q(self) -> float:
@@ -199,7 +222,8 @@ class Metric:
             if self.kind != "count" or self.subject not in PERHAPS_UNSERVED:
                 return share
             # A count also has the sessions with that verdict that were never accepted.
-            return Share(*(n + books.unserved[self.subject] for n in share))
+            more = books.unserved[self.subject]
+            return Share(*(count + more for count in share[:4]))
         outcomes: Counter[str] = Counter()
         for operation, by_outcome in books.outcomes.items():
             if self.operation in ("", operation):
@@ -358,7 +382,9 @@ def _session_share(subject: str, facts: Facts) -> Share:
         return Share(refused, refused, refused, fates.ended)
     if subject in (DROPPED, UNSERVED):
         least, most = fates.dropped if subject == DROPPED else fates.never_accepted
-        return Share(least, most, most, facts.known if subject == DROPPED else fates.ended)
+        if subject == UNSERVED:
+            return Share(least, most, most, fates.ended)
+        return Share(least, most, most, facts.known, facts.cut_off_confirmed)
     blamed = subject.startswith("blame.")
     count = books.blames[subject.removeprefix("blame.")] if blamed else fates.accepted_with(subject)
     if subject == Verdict.DROPPED_UNPROVEN:
@@ -367,7 +393,9 @@ def _session_share(subject: str, facts: Facts) -> Share:
         perhaps = fates.accepted_with(*DROPPED_PERHAPS)
     else:
         perhaps = fates.accepted_with(Verdict.DROPPED_UNPROVEN)
-    return Share(count, count, count + perhaps, fates.accepted if subject == Verdict.CUT_OFF else facts.known)
+    if subject == Verdict.CUT_OFF:
+        return Share(count, count, count + perhaps, fates.accepted)
+    return Share(count, count, count + perhaps, facts.known, facts.cut_off_confirmed)
 
 
 # -- the grammar ---------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
   effect is that of the samples at or above the limit. If few or none are, they cannot show how they depend on each
   other. So it is also measured at the percentile that was observed: above it lie as many samples as the threshold
   allows. The larger design effect counts.
+- A rate of requests is judged in the same way, with the design effect of the requests that it counts. Without any,
+  nothing shows how they would depend on each other, and all requests count as independent.
 - Percentiles of latency and response time are judged on one part of the run (`chatload.run.steady`), because they
   depend on the load. Those of RequestChat are not: many runs open their chats in the ramp only. All else, drops and
   failures above all, is judged on the whole run.
@@ -41,12 +43,15 @@ class CellCounts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PercentileWindows:
-    """The samples of a percentile by window. times: middles (Unix seconds). at_limit: samples at or above the limit.
-    at_percentile: samples above the percentile that was observed. samples: all."""
+class SampleWindows:
+    """The samples of a threshold by window.
+
+    times: middles (Unix seconds). hits: samples at or above the limit; of a rate those that it counts. at_percentile:
+    samples above the percentile that was observed; none of a rate. samples: all.
+    """
 
     times: _Array
-    at_limit: _Array
+    hits: _Array
     at_percentile: _Array
     samples: _Array
 
@@ -55,7 +60,7 @@ class PercentileWindows:
         start, end = (-np.inf, np.inf) if part is None else (part.start, part.end)
         inside = (start <= self.times) & (self.times < end)
         times, samples = self.times[inside], self.samples[inside]
-        both = [hits[inside] for hits in (self.at_limit, self.at_percentile)]
+        both = [hits[inside] for hits in (self.hits, self.at_percentile)]
         effects = [design_effect(times, hits, samples, confidence) for hits in both]
         return max((effect for effect in effects if effect is not None), default=None)
 
@@ -64,12 +69,12 @@ class PercentileWindows:
 class OverTime:
     """What the windows of a run say. part: the part for percentiles of speed; None: the whole run. books: of the part.
 
-    counts: of each percentile. cells: of each threshold `in every`.
+    counts: of each percentile and each rate of requests. cells: of each threshold `in every`.
     """
 
     part: JudgedPart | None = None
     books: Books = field(default_factory=Books)
-    counts: Mapping[Threshold, PercentileWindows] = field(default_factory=dict)
+    counts: Mapping[Threshold, SampleWindows] = field(default_factory=dict)
     cells: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
 
     def part_of(self, metric: Metric) -> JudgedPart | None:
@@ -107,7 +112,7 @@ def read_windows(
         facts: of the whole run.
         span: start and end of the run (Unix seconds).
     """
-    percentiles = [t for t in thresholds if t.metric.q is not None and t.every_s is None]
+    counted = [t for t in thresholds if (t.metric.q is not None or t.metric.is_request_rate) and t.every_s is None]
     cells = [_Cells(t, part if in_part(t.metric) else None, *span) for t in thresholds if t.every_s is not None]
     part_books = Books()
     if part is not None:
@@ -115,31 +120,44 @@ def read_windows(
             if part.contains(window.middle):
                 part_books.merge(window.books)
     levels = []
-    for threshold in percentiles:
+    for threshold in counted:
         apart = part is not None and in_part(threshold.metric)
         levels.append(_level(threshold, part_books if apart else facts.books))
     times: list[float] = []
-    rows: list[list[tuple[int, int, int]]] = [[] for _ in percentiles]
-    for window in windows() if percentiles or cells else ():
+    rows: list[list[tuple[int, int, int]]] = [[] for _ in counted]
+    for window in windows() if counted or cells else ():
         times.append(window.middle)
-        for threshold, (level, end), row in zip(percentiles, levels, rows, strict=True):
-            samples, at = threshold.metric.samples(window.books), limit_of_samples(threshold, facts.timeout_s)
-            row.append((samples.count_above(at)[1], samples.count_above(level)[end], samples.count))
+        for threshold, level, row in zip(counted, levels, rows, strict=True):
+            row.append(_count(threshold, level, window.books, facts.timeout_s))
         for each in cells:
             each.add(window)
     counts = {}
-    for threshold, row in zip(percentiles, rows, strict=True):
+    for threshold, row in zip(counted, rows, strict=True):
         columns = np.array(row, dtype=np.float64).reshape(-1, 3).T
-        counts[threshold] = PercentileWindows(np.array(times), *columns)
+        counts[threshold] = SampleWindows(np.array(times), *columns)
     return OverTime(part, part_books, counts, {each.threshold: each.counts(facts.timeout_s) for each in cells})
 
 
+def _count(
+    threshold: Threshold, level: tuple[float, int], books: Books, timeout_s: float | None
+) -> tuple[int, int, int]:
+    """Return the counts of one window, as in `SampleWindows`. level: see `_level`."""
+    if threshold.metric.kind == "rate":
+        share = threshold.metric.share(Facts(books))
+        return share.counted, 0, share.n
+    samples, (at_s, end) = threshold.metric.samples(books), level
+    at_limit = samples.count_above(limit_of_samples(threshold, timeout_s))[1]
+    return at_limit, samples.count_above(at_s)[end], samples.count
+
+
 def _level(threshold: Threshold, books: Books) -> tuple[float, int]:
-    """Return the observed percentile (seconds), and which end of `count_above` to use at it.
+    """Return the observed percentile (seconds; 0 for a rate), and which end of `count_above` to use at it.
 
     That is the lower end, the samples in higher buckets of the histogram. If there are none, the samples of its own
     bucket count too.
     """
+    if threshold.metric.kind == "rate":
+        return 0.0, 0
     samples = threshold.metric.samples(books)
     level = samples.figure(threshold.metric.sample_q)
     if level is None:
@@ -178,9 +196,10 @@ class _Cells:
             self._filled[number] = merged
 
     def counts(self, timeout_s: float | None) -> list[CellCounts]:
-        """Return the cells in order of time."""
+        """Return the cells in order of time; none without a window. A cell that has no window has no samples."""
         metric, at, made = self.threshold.metric, limit_of_samples(self.threshold, timeout_s), []
-        for number, filled in sorted(self._filled.items()):
+        for number in range(self._last + 1) if self._filled else ():
+            filled = self._filled.get(number, Share(0, 0, 0, 0))
             at_s = self._start - self._started_at + number * self._length_s
             if isinstance(filled, Share):
                 made.append(CellCounts(at_s, filled, None))

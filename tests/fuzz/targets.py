@@ -234,7 +234,7 @@ def threshold(text: str) -> None:
         books.verdicts.update(completed=2, dropped_late=1)
         books.exposure_s = 900.0
         lifetimes = Lifetimes.of([(400.0, 401.0, "completed")] * 2 + [(100.0, 150.0, "dropped_late")])
-        judge(made, Facts(books, 45.0, 0, None, lifetimes=lifetimes), 0.95)
+        judge(made, Facts(books, 45.0, lifetimes=lifetimes), 0.95)
 
 
 def in_ledger(path: Path) -> None:

@@ -5,13 +5,25 @@ The whole of it, minutes long, with CHATLOAD_CAPACITY=1.
 
 import json
 import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from chatload.run.histogram import Histogram
-from tests.integration.processes import ROOT, assert_balanced, locust, simulator, summary_of
+from tests.integration.processes import (
+    ENV,
+    ROOT,
+    assert_balanced,
+    ledger_of,
+    locust,
+    locust_command,
+    simulator,
+    summary_of,
+)  # fmt: skip
 from tests.schemas import read_schema
 
 pytestmark = pytest.mark.slow
@@ -43,6 +55,37 @@ def test_a_small_limit_is_found_to_the_unit(tmp_path):
     assert run.returncode == 0
     assert "The server's limit is 37 sessions" in run.stdout
     assert found["steps"][-1]["purpose"] == "confirm"
+
+
+def test_ctrl_c_keeps_the_steps_that_were_measured(tmp_path):
+    options = (
+        "--flex-disconnect-timeout", "3", "--refresh-interval", "1", "--chat-length", "600", "--start-sessions", "4",
+        "--step-hold", "1", "--threshold", "refused.count == 0; dropped.per_chat_hour < 100",
+    )  # fmt: skip
+    with simulator("--flex-disconnect-timeout", "3") as host:
+        command = locust_command(host, tmp_path / "run", *options, locustfile=CAPACITY)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
+        ) as run:
+            try:
+                # More than 8 chats: two steps are over, and the third has begun.
+                while len(ledger_of(host)) <= 8 and run.poll() is None:
+                    time.sleep(0.2)
+                run.send_signal(signal.SIGINT)
+                out, err = run.communicate(timeout=60)
+            except BaseException:
+                os.killpg(run.pid, signal.SIGKILL)
+                raise
+    assert run.returncode == 4 and "Traceback" not in err, err
+    assert "No claim about the server: it was stopped before it was done" in " ".join(out.split())
+    found = json.loads((tmp_path / "run" / "capacity.json").read_text())
+    jsonschema.validate(found, read_schema("capacity", "capacity"))
+    assert (found["kind"], found["claim"], found["held"]) == ("stopped", False, 8), out
+    assert [step["load"] for step in found["steps"]] == [4, 8]
+    judged = {row["expression"]: row for row in found["steps"][1]["judgements"]}["dropped.per_chat_hour < 100"]
+    assert judged["value"] == 0 and judged["upper"] > 100 and judged["result"] == "inconclusive"
+    assert_balanced(summary_of(tmp_path / "run"))
+    assert (tmp_path / "run" / "capacity.html").exists()
 
 
 def test_a_load_does_not_pass_because_its_latency_shares_a_bucket_with_the_limit(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatload.features.compare.compute import DROPPED_HOURLY
 from simulations.comparing import Case, RareDrops, table, tally, tally_drops
 
 TRIALS = 200
@@ -35,7 +36,9 @@ def test_blocked_runs_with_drift_are_called_different_too_often() -> None:
     assert tally(Case("blocked", "BBBBBNNNNN", drift=0.9), TRIALS, 12).false_alarms > 0.1 * TRIALS
 
 
-@pytest.mark.parametrize("case", [RareDrops(0.0, 200, 5), RareDrops(0.001, 2000, 5)])
+@pytest.mark.parametrize(
+    "case", [RareDrops(0.0, 200, 5), RareDrops(0.001, 2000, 5), RareDrops(0.01, 200, 5, DROPPED_HOURLY)]
+)
 def test_rare_drops_are_judged_by_their_sessions(case: RareDrops) -> None:
     counted = tally_drops(case, TRIALS, 13)
     assert counted.false_alarms <= FALSE

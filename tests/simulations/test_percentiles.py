@@ -19,6 +19,12 @@ def test_a_run_at_the_limit_is_seldom_judged_either_way(q, process, length_s):
     assert (found.worth > 20_000) == (process == INDEPENDENT)
 
 
+def test_a_rate_of_requests_at_the_limit_is_seldom_judged_either_way():
+    found = shares(Kind(0.99, Process("incidents", 2), 1000, of_rate=True), TRIALS, 7)
+    assert found.passed <= MOST and found.failed <= MOST
+    assert found.naive_passed > 2 * MOST and found.naive_failed > 2 * MOST
+
+
 def test_independent_requests_are_decided():
     assert shares(Kind(0.99, INDEPENDENT, 1000, times=2.0), 20, 7).failed == 20
     assert shares(Kind(0.99, INDEPENDENT, 1000, times=0.5), 20, 7).passed == 20

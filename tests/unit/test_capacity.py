@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -41,7 +42,8 @@ def test_a_limit_is_found_by_the_thresholds_that_stand_where_none_are_given(limi
     result, search = find(Server(limit=limit))
     assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", limit, limit + 1, True)
     assert [str(threshold) for threshold in search.thresholds] == [
-        "refused.count == 0", "GetMessages.unsuccessful.rate < 5%", "GetMessages.latency.p95 < 100 ms",
+        "refused.count == 0", "dropped.per_chat_hour < 0.2", "GetMessages.unsuccessful.rate < 5%",
+        "GetMessages.latency.p95 < 100 ms",
     ]  # fmt: skip
     failed = next(i for i, step in enumerate(search.steps) if step.outcome == "not held")
     after = {step.load for step in search.steps[failed:]}
@@ -86,10 +88,12 @@ def test_drops_too_rare_to_be_proven_leave_a_load_held() -> None:
 def test_a_server_that_stalls_once_a_minute_keeps_its_knee() -> None:
     """A step with a stall is not held at any load. At low loads, such a step ended the search before."""
     world = SearchWorld(NoisyServer(300.0, stall_s=2.0), simulated.RULES, 5)
+    # At this instant of each minute, the stall comes while low loads are held, whatever the draws are.
+    world.stalls_at = 35.0
     capacity = world.run().capacity
-    assert capacity is not None and capacity.lapses > 0.05
+    assert capacity is not None and capacity.lapses > 0.1
     assert 260 < capacity.lower < capacity.upper < 340
-    assert any(step.outcome == "not held" and step.load < 250 for step in world.search.steps)
+    assert any(step.outcome == "not held" and step.load < 100 for step in world.search.steps)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +236,16 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
     result = world.search.stop()
     assert result.kind == "stopped" and not result.is_claim
     assert result.held == max(step.load for step in world.search.steps if step.outcome == "held")
+
+
+def test_a_search_that_is_stopped_near_the_knee_says_the_interval_so_far() -> None:
+    world = World(Server(knee=300), RULES)
+    with pytest.raises(AssertionError):
+        world.run(seconds=150)
+    result = world.search.stop()
+    assert result.kind == "stopped" and not result.is_claim and result.capacity is None
+    said = re.search(r"so far its steps say (\d+) to (\d+) sessions with 90 % confidence, not confirmed", result.why)
+    assert said is not None and 200 < int(said[1]) < 300 < int(said[2]) < 400
 
 
 def test_a_server_that_holds_nothing_is_said_to() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from chatload.features.capacity.certificate import certify_knee, certify_limit, drops_depend_on_load
 from chatload.features.capacity.length import forecast, search_s, width_within
-from chatload.features.capacity.step import DROPS, DropExposure, StepOutcome, StepRecord, StepRules, Trouble
+from chatload.features.capacity.step import DropExposure, StepOutcome, StepRecord, StepRules, Trouble
 from chatload.stats.response import ResponseCurve
 
-BROKEN = Trouble("knee", DROPS, 0.0, "")
+BROKEN = Trouble("knee", "dropped.per_chat_hour < 0.2", 0.0, "")
 
 
 def step(load: int, outcome: StepOutcome, drops: int = 0, hours: float = 1.0, proven: float = 0.0) -> StepRecord:

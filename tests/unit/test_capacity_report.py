@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,9 @@ from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
+from chatload.features.capacity.certificate import hold_to_show
 from chatload.features.capacity.search import rules_of
+from chatload.render.document import Chart
 from chatload.render.html import html
 from chatload.render.output import write_json
 from chatload.render.terminal import render
@@ -27,6 +30,7 @@ from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
 from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
+from chatload.thresholds.metrics import parse
 from tests.run_files import put_books
 from tests.schemas import read_schema
 from tests.unit.capacity_server import RULES, Server, World
@@ -76,6 +80,24 @@ def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str,
     assert all(len(line) <= 100 for line in text.getvalue().splitlines())
 
 
+def test_a_limit_of_drops_that_the_hold_was_too_short_to_show_says_which_hold_shows_it() -> None:
+    facts = found("limit")
+    # Held for 13 s by 137 sessions, of which 9 s count: 0.34 chat-hours of the 2.9957 / 0.2 = 15 that are needed.
+    needed = 4 + 3600 * 2.9957 / 0.2 / 137
+    said = " ".join(capacity.sentences(facts))
+    assert "dropped.per_chat_hour < 0.2 is not shown for 137 sessions, only not refuted" in said
+    assert f"--confirm-hold {math.ceil(needed)}s is long enough to show it if no chat is dropped" in said
+    facts["capacity"]["drops_per_chat_hour_upper"] = 0.19
+    assert "not refuted" not in " ".join(capacity.sentences(facts))
+
+
+def test_the_search_with_the_named_hold_shows_the_limit_of_drops() -> None:
+    rules = replace(RULES, confirm_s=hold_to_show(0.2, 137, RULES.timeout_s, RULES.confidence) + 2)
+    world = World(Server(limit=137), rules)
+    bound = world.run().capacity.drops_per_chat_hour_upper
+    assert bound == pytest.approx(0.2, rel=0.02) and bound < 0.2
+
+
 def test_instants_count_from_the_runs_beginning() -> None:
     facts = found("limit")
     assert facts["steps"][0]["begun_s"] == 0
@@ -94,6 +116,17 @@ def test_the_page_has_the_answer_and_the_words_of_an_unnamed_peak() -> None:
     assert words in page and words in text.getvalue().replace("\n  ", " ")
     assert WORLDS["limit"][3].replace("'", "&#39;") in page
     assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_chart_is_drawn_where_it_shows_something() -> None:
+    def headings(name: str) -> set[str]:
+        blocks = [block for section in capacity.capacity_document(found(name)).sections for block in section.blocks]
+        return {block.heading for block in blocks if isinstance(block, Chart)}
+
+    always = {"Load against time", "Latency against load"}
+    # A limit is exact, so there is no curve of chances; on the way to a knee nothing was refused or dropped.
+    assert headings("limit") == {*always, "Refused and dropped against load"}
+    assert headings("knee") - {"Throughput against load"} == {*always, "Chance to hold against load"}
 
 
 def test_what_was_written_is_read_back_and_a_spoilt_file_is_one_line(tmp_path: Path) -> None:
@@ -136,7 +169,7 @@ def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
     rules = rules_of(planned())  # type: ignore[arg-type]
     assert (rules.start, rules.ceiling, rules.hold_s, rules.bound_s) == (10, 1000, 12.0, 72.0)
     assert (rules.interval_s, rules.timeout_s, rules.confirming_s, rules.confidence) == (4.0, 45.0, 139.0, 0.9)
-    assert rules.interval_confidence == pytest.approx(0.8) and rules.drop_limit is None
+    assert rules.interval_confidence == pytest.approx(0.8)
     assert [str(threshold) for threshold in rules.thresholds] == ["refused.rate < 1%"]
     given = rules_of(planned(step_hold="2500ms", resolution="10%", confirm_hold="2m"))  # type: ignore[arg-type]
     assert (given.hold_s, given.bound_s, given.resolution, given.confirming_s) == (2.5, 15.0, 0.1, 120.0)
@@ -164,6 +197,27 @@ def test_a_confidence_that_makes_no_interval_is_refused() -> None:
     plan = SimpleNamespace(**{**vars(planned()), "gate": make_gate([], percent=50.0)})
     with pytest.raises(UsageError, match="--confidence 50 makes no interval of the capacity"):
         rules_of(plan)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [
+        ("GetMessages.latency.p95 < 300ms in every 1m", "each step is judged as a whole"),
+        ("incidents.per_hour < 1", "incidents are found when the run has ended"),
+        ("incident.share < 10%", "incidents are found when the run has ended"),
+        ("dropped.by_age(8m) < 1%", "the ages of chats are read when the run has ended"),
+        ("cut_off.count == 0", "the search itself cuts chats off when it reduces the load"),
+        ("dropped.per_chat_hour > 1", "a step is too short to prove that a rate per chat-hour is above a limit"),
+    ],
+)
+def test_a_threshold_that_no_step_can_judge_is_refused(threshold: str, message: str) -> None:
+    plan = SimpleNamespace(**{**vars(planned()), "gate": make_gate([threshold])})
+    with pytest.raises(UsageError) as refused:
+        rules_of(plan)  # type: ignore[arg-type]
+    assert str(refused.value).startswith(f"a capacity search cannot judge {parse(threshold)}: {message}")
+    assert "in every" not in threshold or "write it without `in every`: GetMessages.latency.p95 < 300 ms" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(("sessions", "rate", "ceiling"), [(50, None, 50), (2000, None, 2000), (500, 30.0, 65)])

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, lateness_limit
+from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, facts_of, lateness_limit
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
+from chatload.thresholds.judgement import judge, observed
 from chatload.thresholds.metrics import Threshold, parse
 
 RULES = StepRules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)
 NO_REFUSALS = (parse("refused.count == 0"),)
+FEW_DROPS = (*NO_REFUSALS, parse("dropped.per_chat_hour < 0.2"))
 
 
 class Chats:
@@ -313,7 +315,7 @@ def test_drops_are_judged_by_the_chat_hours_of_the_step() -> None:
         chats = Chats()
         chats.open = sessions
         chats.books.states["held"] = sessions
-        chats.step = Step(RULES, NO_REFUSALS, sessions, "trial", chats._look())
+        chats.step = Step(RULES, FEW_DROPS, sessions, "trial", chats._look())
         for _ in range(4):
             chats.second()
         chats.books.verdicts["dropped_late"] += 1
@@ -321,11 +323,14 @@ def test_drops_are_judged_by_the_chat_hours_of_the_step() -> None:
         assert record.outcome == outcome
         assert record.exposure.drops == 1
         assert record.exposure.chat_hours == pytest.approx(sessions * record.ended / 3600)
+        judged = record.judgements[1]
+        assert judged.value == pytest.approx(1 / record.exposure.chat_hours)
+        assert judged.result == ("fail" if sessions == 10 else "inconclusive"), "not refuted is not shown"
     assert chats.open == 1000 and record.trouble is None
 
 
 def test_many_drops_end_a_step_before_its_time() -> None:
-    chats = Chats()
+    chats = Chats(FEW_DROPS)
     chats.second()
     chats.books.verdicts["dropped_late"] += 5
     record = chats.second()
@@ -338,8 +343,34 @@ def test_many_drops_end_a_step_before_its_time() -> None:
     assert record.trouble.why.startswith("5 drops in 0.00556 chat-hours: more than ")
 
 
-def test_thresholds_of_the_user_replace_the_judgement_of_drops() -> None:
-    chats = Chats(rules=replace(RULES, thresholds=NO_REFUSALS))
+@pytest.mark.parametrize(
+    ("threshold", "verdict", "outcome", "why"),
+    [
+        ("dropped.per_chat_hour < 1000", "dropped_late", "held", ""),
+        ("dropped.per_chat_hour < 100", "dropped_late", "not held", "5 drops in 0.0194 chat-hours: more than 101 "),
+        ("dropped.per_chat_hour < 100", "dropped_unproven", "not held", "5 drops in 0.0194 chat-hours"),
+        ("failed.per_chat_hour <= 100", "failed", "not held", "5 sessions failed in 0.0194 chat-hours"),
+        ("failed.per_chat_hour <= 100", "dropped_late", "held", ""),
+    ],
+)
+def test_a_rate_per_chat_hour_of_the_user_is_judged_like_the_standard_one(
+    threshold: str, verdict: str, outcome: str, why: str
+) -> None:
+    """10 chats for 7 s are 0.0194 chat-hours; the bound of 5 events (95 %) is 1.97 / 0.0194 = 101 per chat-hour."""
+    thresholds = (*NO_REFUSALS, parse(threshold))
+    chats = Chats(thresholds, replace(RULES, thresholds=thresholds, hold_s=4.0))
+    for _ in range(6):
+        chats.second()
+    chats.books.verdicts[verdict] += 5
+    record = chats.over()
+    assert (record.outcome, round(record.exposure.chat_hours, 4)) == (outcome, 0.0194)
+    assert record.exposure.surely == (5 if verdict == "dropped_late" else 0)
+    assert (record.trouble.why if record.trouble else "").startswith(why)
+    assert (record.trouble.metric if record.trouble else threshold) == threshold
+
+
+def test_drops_are_not_judged_where_no_threshold_is_about_them() -> None:
+    chats = Chats()
     chats.second()
     chats.books.verdicts["dropped_late"] += 5
     assert chats.over().outcome == "held"
@@ -365,3 +396,25 @@ def test_a_load_is_held_by_the_measured_value_where_confidence_would_leave_it_op
     assert (record.outcome, record.judgements[0].result) == (outcome, "inconclusive")
     if record.trouble is not None:
         assert record.trouble.why.startswith("it measured ")
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        "refused.count == 0", "sessions.count > 5", "dropped.rate < 1%", "GetMessages.unsuccessful.rate < 5%",
+        "GetMessages.latency.p95 < 100ms", "latency.max < 1s", "lateness.p99 < 1s", "margin.p1 > 1s",
+        "SendMessage.latency.p50 < 1s",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_is_observed_is_the_value_of_the_judgement(threshold: str, empty: bool) -> None:
+    chats = Chats()
+    if not empty:
+        for latency_s in (0.01, 0.2, 0.03):
+            chats.second(latency_s, lateness_s=latency_s / 100)
+        chats.books.started = 12
+        chats.books.verdicts["refused"] = 2
+        chats.books.gap.observed.extend([1.0, 2.0, 3.5])
+    facts = facts_of(chats._look(), Look(0.0, Books()), 4.0)
+    wanted = parse(threshold)
+    assert observed(wanted.metric, facts) == judge(wanted, facts).value

@@ -134,4 +134,13 @@ def test_a_peak_that_may_lie_below_the_saturated_loads_is_not_named() -> None:
     }
     usl = fit(falling, 1.0)
     assert usl is not None and usl.peak is None
-    assert usl.why.endswith("sessions, and the saturated loads go from 70 to 110")
+    assert usl.why.endswith("it may lie anywhere, and the saturated loads go from 70 to 110")
+
+
+def test_a_fit_without_a_finite_scale_gives_no_value_of_zero() -> None:
+    """Measured with a real search: throughput fell so fast that the fit at one session is below 0."""
+    measured = {73: [64.9], 74: [65.6], 76: [63.6], 78: [61.7], 80: [60.2], 95: [53.3], 142: [38.4]}
+    usl = fit(measured, 1.0)
+    assert usl is not None and usl.peak is None
+    assert usl.parameters[0] == usl.parameters[2] == math.inf
+    assert all(low <= value <= high for value, (low, high) in zip(usl.parameters, usl.intervals, strict=True))

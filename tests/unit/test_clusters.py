@@ -20,6 +20,8 @@ from chatload.stats.clusters import (
     log_evidence_above,
     log_evidence_below,
     lower,
+    per_unit_lower,
+    per_unit_upper,
     upper,
 )
 
@@ -134,3 +136,11 @@ def test_evidence_has_a_mean_of_at_most_one_at_the_limit(size: int) -> None:
         below = [math.exp(log_evidence_below([size] * int(count), expected, size)) for count in clusters[:300]]
         assert np.mean(above) < 1 + 5 * max(np.std(above), 0.1) / 300**0.5
         assert np.mean(below) < 1 + 5 * max(np.std(below), 0.1) / 300**0.5
+
+
+@pytest.mark.parametrize("design", [Design(), Design(1.0, 5.0), Design(4.0, 10.0)])
+@pytest.mark.parametrize("k", [0, 3, 40])
+def test_bounds_per_unit_are_the_limit_of_those_for_many_trials(k: int, design: Design) -> None:
+    n, exposure = 10**8, 25.0
+    assert per_unit_lower(k, exposure, design) == pytest.approx(lower(k, n, design) * n / exposure, rel=1e-5)
+    assert per_unit_upper(k, exposure, design) == pytest.approx(upper(k, n, design) * n / exposure, rel=1e-5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from io import StringIO
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy.stats import ttest_ind
 
 from chatload.features.compare.compute import (
     BETTER,
+    DROPPED_HOURLY,
     ENOUGH_RUNS,
     EQUIVALENT,
     FAMILY,
@@ -21,13 +24,16 @@ from chatload.features.compare.compute import (
     ComparedMetric,
     Comparison,
     ComparisonRow,
+    DropsJudged,
     FigureKind,
     RunFigures,
     Tolerance,
     compare_runs,
     measure,
 )
+from chatload.features.compare.power import findable_by
 from chatload.features.compare.view import comparison_document, value
+from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, settings_differences
@@ -349,7 +355,7 @@ def test_a_comparison_in_words_and_as_json() -> None:
     assert data["base"][0] == {"run": "b0", "started_at": 0.125, "sessions": 7, "problems": []}
     assert data["order"]["letters"] == "BNBNBNBN" and data["order"]["is_balanced"] and not data["order"]["is_paired"]
     assert [run["run"] for run in data["new"]] == ["n0", "n1", "n2", "n3"]
-    assert data["tolerance"] == {"relative": 0.05, "rate": 0.001}
+    assert data["tolerance"] == {"relative": 0.05, "rate": 0.001, "hourly": 0.01}
     count = data["metrics"]["requests.per_session"]
     assert (count["label"], count["kind"], count["judged"], count["change_is"]) == (
         "requests per session", "count", False, "ratio_minus_1",
@@ -457,3 +463,60 @@ def test_one_word_for_the_whole_comparison() -> None:
     assert (row_of(comparison, LATENCY).word, row_of(comparison, LATENESS).word) == (UNDECIDED, BETTER)
     assert comparison.word == BETTER
     assert compare_runs(better, [replace(run, started_at=run.started_at + 0.01) for run in base]).word == WORSE
+
+
+def censored_sides(drops: tuple[float, float], hours: float, censored: bool = True) -> list[list[RunFigures]]:
+    """Four runs a side in pairs, with these drops per chat-hour and no drop among the sessions whose fate is known."""
+    return [
+        [
+            replace(
+                run,
+                figures={DROPPED: 0.0, DROPPED_HOURLY: hourly * (1 + 0.01 * at)},
+                trials={DROPPED: 1000, DROPPED_HOURLY: hours},
+                is_censored=censored and at == 0,
+            )
+            for at, run in enumerate(side(name, LATENCY, [0.1] * 4))
+        ]
+        for name, hourly in zip("bn", drops, strict=True)
+    ]
+
+
+def test_drops_are_judged_per_chat_hour_where_a_run_is_censored() -> None:
+    comparison = compare_runs(*censored_sides((0.5, 2.0), 1000.0))
+    assert [row.metric for row in comparison.judged] == [DROPPED_HOURLY]
+    assert (comparison.word, row_of(comparison, DROPPED).word) == (WORSE, None)
+    assert any(
+        note == "drops are compared per chat-hour, because the end of 2 of 8 runs cut off more than 10 % of the chats"
+        for note in comparison.notes
+    )
+    assert comparison.to_dict()["metrics"][DROPPED_HOURLY.key]["judged"]
+
+
+def test_the_user_says_which_rate_of_drops_is_judged() -> None:
+    sides = censored_sides((0.5, 2.0), 1000.0)
+    by_session = compare_runs(*sides, drops=DropsJudged.PER_SESSION)
+    assert [row.metric for row in by_session.judged] == [DROPPED]
+    assert "such a rate is lower than that of whole chats" in " ".join(by_session.notes)
+    whole = censored_sides((0.5, 2.0), 1000.0, censored=False)
+    assert [row.metric for row in compare_runs(*whole).judged] == [DROPPED]
+    by_hour = compare_runs(*whole, drops=DropsJudged.PER_CHAT_HOUR)
+    assert ([row.metric for row in by_hour.judged], by_hour.word) == ([DROPPED_HOURLY], WORSE)
+
+
+@pytest.mark.parametrize(("hours", "word"), [(20.0, UNDECIDED), (2000.0, EQUIVALENT)])
+def test_no_drop_in_few_chat_hours_proves_no_equality(hours: float, word: str) -> None:
+    # 0 drops: the standard error is that of one drop, 1 / (4 * hours), on each side. The tolerance is 0.01 per hour.
+    comparison = compare_runs(*censored_sides((0.0, 0.0), hours))
+    assert row_of(comparison, DROPPED_HOURLY).word == word
+    estimate = row_of(comparison, DROPPED_HOURLY).estimate
+    assert estimate is not None and estimate.error == pytest.approx(2**0.5 / (4 * hours))
+
+
+def test_drops_per_chat_hour_in_words() -> None:
+    comparison = compare_runs(*censored_sides((0.5, 2.0), 1000.0))
+    out = StringIO()
+    render(comparison_document(comparison, findable_by(comparison)), out, 80)
+    text = out.getvalue()
+    assert text.startswith("worse: drops per chat-hour +1.52 /h")
+    assert re.search(r"^drops per chat-hour +0\.51 +2 +\+1\.52 /h", text, re.M)
+    assert "For drops per chat-hour the tolerance is 0.01 plus 5 % of the lower rate." in " ".join(text.split())

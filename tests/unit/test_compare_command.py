@@ -204,7 +204,7 @@ def test_an_unsound_run_is_3_unless_allowed_and_then_said(capsys: pytest.Capture
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "broken" in err and "--allow-invalid" in err
     assert compare("base0", "--", "broken", "--allow-invalid") == 0
-    assert "\nINVALID: broken: the run was never finished" in capsys.readouterr().out
+    assert "\nINVALID: run broken: the run was never finished" in capsys.readouterr().out
 
 
 def test_a_copied_folder_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,3 +284,21 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "compare [OPTIONS] BASE... -- NEW..." in out and "reports/v1-* -- reports/v2-*" in out
     assert "compare --plan reports/v1-*" in out
+
+
+def test_the_option_drops_decides_which_rate_is_judged(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def judged(*options: str) -> set[str]:
+        compare(*five("base"), "--", *five("same"), "--json", *options)
+        metrics = json.loads(capsys.readouterr().out)["metrics"]
+        return {row["label"] for row in metrics.values() if row["judged"]}
+
+    assert "dropped sessions" in judged() & judged("--drops", "per-session")
+    asked = judged("--drops", "per-chat-hour")
+    assert "drops per chat-hour" in asked and "dropped sessions" not in asked
+    assert compare("base0", "--", "same0", "--drops", "all") == 2
+    assert "is not one of 'auto', 'per-session', 'per-chat-hour'" in capsys.readouterr().err
+
+
+def test_a_plan_repeats_what_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--plan", "--runs", 4, "--drops", "per-chat-hour", "--hourly-tolerance", 0.05) == 0
+    assert "--hourly-tolerance 0.05 --drops per-chat-hour" in capsys.readouterr().out

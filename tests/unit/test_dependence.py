@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from chatload.chat.record import SessionRecord
 from chatload.cli import main
 from chatload.errors import UsageError
-from chatload.features.combine.compute import combine_runs
+from chatload.features.combine.compute import CombinedRuns, combine_runs, judge_by_run
 from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
 from chatload.render.markdown import markdown
@@ -26,9 +28,12 @@ from chatload.thresholds.dependence import design_of, open_then, time_blocks
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.judgement import judge
 from chatload.thresholds.metrics import Facts, TimeBlock, metric_named, parse, parse_abort
+from chatload.vocabulary import ThresholdResult
 from tests.run_files import add_sessions, put_books
+from tests.schemas import read_schema
 
 HOUR = 3600.0
+PASS, INCONCLUSIVE = ThresholdResult.PASS, ThresholdResult.INCONCLUSIVE
 
 
 def books(**verdicts: int) -> Books:
@@ -261,16 +266,68 @@ def test_an_incident_larger_than_assumed_is_no_evidence_for_a_low_rate() -> None
     assert (few.result, many.result) == ("inconclusive", "pass")
 
 
+def combined(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["combine", *arguments], standalone_mode=False)
+
+
 def test_the_command_judges_runs_together(tmp_path: Path) -> None:
     settings = RunSettings(thresholds=("dropped.rate < 1%", "lateness.p99 < 1s"))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_run(tmp_path / name, records(300, 0), settings)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    alone, both = (CliRunner().invoke(main, ["combine", *runs]) for runs in ([one], [one, two]))
-    assert "INCONCLUSIVE" in alone.output and "PASS" in both.output
-    assert "Not combined" in both.output and "2 runs judged together" in both.output
-    twice = CliRunner().invoke(main, ["combine", one, one])
+    alone, both = (combined(*runs) for runs in ([one], [one, two]))
+    first, second = (json.loads(combined(*given, "--json").output) for given in ([one], [one, two]))
+    assert [made["combined"][0]["result"] for made in (first, second)] == ["inconclusive", "pass"]
+    assert "2 runs judged together" in both.output
+    twice = combined(one, one)
     assert isinstance(twice.exception, UsageError) and "given twice" in str(twice.exception)
-    counts = CliRunner().invoke(main, ["combine", one, "--threshold", "dropped.count == 0"])
+    # No refresh was measured, so the other threshold is open in each run.
+    assert (alone.return_value, both.return_value) == (4, 4)
+    decided = combined(one, two, "--threshold", "dropped.rate < 1%")
+    assert decided.return_value == 0 and "PASS: 2 runs judged together" in decided.output
+    counts = combined(one, "--threshold", "dropped.count == 0")
     assert isinstance(counts.exception, UsageError)
+
+
+def test_other_thresholds_pass_or_fail_with_every_run(tmp_path: Path) -> None:
+    settings = RunSettings(thresholds=("dropped.rate < 1%", "sessions.count >= 300", "dropped.count == 0"))
+    for name, count in (("one", 600), ("two", 200)):
+        (tmp_path / name).mkdir()
+        write_run(tmp_path / name, records(count, 0), settings)
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    both = combined(one, two, "--json")
+    made = json.loads(both.output)
+    jsonschema.validate(made, read_schema("combine", "combine"))
+    assert both.return_value == 4 and made["result"] == "inconclusive" and made["runs"] == [one, two]
+    assert [(item["threshold"], item["result"], item["exposure"]) for item in made["combined"]] == [
+        ("dropped.rate < 1%", "pass", 800)
+    ]
+    assert [(item["threshold"], item["results"], item["result"]) for item in made["by_run"]] == [
+        ("sessions.count >= 300", ["pass", "fail"], "inconclusive"),
+        ("dropped.count == 0", ["pass", "pass"], "pass"),
+    ]
+    shown = " ".join(combined(one, two).output.split())
+    assert "Judged in each run by itself" in shown and "They pass if they pass in every run" in shown
+    failing = combined(two, "--json")
+    # What no threshold is about may not be hidden, nor a run that was given up.
+    given = [Facts(books(completed=600), 45.0)]
+    gate, own, other = make_gate(["dropped.rate < 1%"]), parse("dropped.rate < 1%"), parse("unserved.rate < 1%")
+    by_run = judge_by_run(gate, [{own: PASS}, {own: PASS, other: INCONCLUSIVE}])
+    assert [(item.threshold, item.result) for item in by_run] == [(other, INCONCLUSIVE)]
+    judged = combine_runs(gate, given)
+    results = [CombinedRuns(["a"], gate, judged, *more).result for more in (([],), (by_run,), ([], ["a: is lost"]))]
+    assert results == ["pass", "inconclusive", "fail"]
+    assert failing.return_value == 1 and json.loads(failing.output)["by_run"][0]["result"] == "fail"
+
+
+def test_chats_that_were_cut_off_are_no_evidence_for_a_low_rate_of_repeated_runs() -> None:
+    gate = make_gate(["dropped.rate < 1%"])
+    whole, cut = (Facts(books(completed=300, cut_off=n), 45.0, n) for n in (0, 300))
+    mostly = Facts(books(completed=300, cut_off=301), 45.0, 301)
+    (one,), (other,), (none,) = (combine_runs(gate, [facts]) for facts in (whole, cut, mostly))
+    assert one.log_for == pytest.approx(other.log_for) and one.log_for > 0
+    assert (none.exposure, none.log_for) == (0, 0)
+    # They are counted where that speaks for the server.
+    bad, cut_bad = (Facts(books(completed=90, dropped_late=10, cut_off=n), 45.0, n) for n in (0, 90))
+    assert combine_runs(gate, [bad])[0].log_against > combine_runs(gate, [cut_bad])[0].log_against > 0

@@ -411,3 +411,15 @@ def test_a_look_during_a_run_lands_in_the_log(run):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert re.search(r"so far GetMessages.latency.p50 grows by \S+ ms an hour \(.*\); Get", done.stdout), done.stderr
     assert "[1200.0, 2400, 4800, 14400]" in done.stdout
+
+
+def test_an_interval_on_both_sides_of_0_keeps_its_signs():
+    # As where a change is a slope or a jump: the slope is that without the jump.
+    row = {
+        "metric": "GetMessages.latency.p95", "unit": "s", "slope": 0.003, "low": -0.001, "high": 0.008,
+        "drifts": True, "worse": True, "gone_in_h": None, "either": True, "jumps": [[0.0, 0.02, 0.01, 0.03]],
+    }  # fmt: skip
+    drift = {"metrics": [row], "start": 0.0, "end": 7200.0}
+    assert "grows by 3 ms an hour (95 % interval -1 ms to +8 ms), or jumps by +20 ms" in sentences(drift)[0]
+    row |= {"low": 0.001}
+    assert "(95 % interval 1 ms to 8 ms)" in sentences(drift)[0]

@@ -160,18 +160,94 @@ def test_no_exposure_shows_nothing() -> None:
     assert (found.result, found.value, found.why) == ("inconclusive", None, "no chat was open for any time")
 
 
-def test_a_session_rate_of_chats_that_were_cut_off_says_so() -> None:
+def test_a_rate_per_chat_hour_of_chats_that_were_cut_off_says_so() -> None:
     short = facts(10, confirmed=60, completed=40, cut_off=60)
-    assert judged("dropped.rate < 9%", short).why.endswith(
-        "; 60 % of the chats were still open at the end, so the rate of whole chats is higher: "
-        "dropped.per_chat_hour allows for that"
-    )
     assert judged("failed.per_chat_hour < 9", short).why.endswith(
-        "; this assumes that a chat is in equal danger at each age, and 60 % of the chats were still open at the end"
+        "; this assumes that a chat is in equal danger at each age, and 60.0 % of the chats were still open at the end"
     )
-    assert "still open" not in judged("refused.rate < 9%", short).why
     assert "still open" not in judged("dropped.per_chat_hour < 9", facts(10, confirmed=4, completed=36, cut_off=4)).why
-    assert "still open" not in judged("dropped.rate < 9%", facts(10, confirmed=4, completed=36, cut_off=4)).why
+
+
+# -- rates per session of chats that the end of the run cut off ----------------------------------------
+
+
+def cut(n: int, **verdicts: int) -> Facts:
+    """Facts of a run whose end cut off n chats."""
+    return facts(10, confirmed=n, cut_off=n, **verdicts)
+
+
+# The bounds by hand: 1 - 0.05 ** (1 / n) for none of n, and those of R's binom.test. The upper bound is of the chats
+# that were seen to their end, the lower bound of all.
+@pytest.mark.parametrize(
+    ("text", "given", "result", "low", "high", "needed"),
+    [
+        ("dropped.rate < 1%", facts(10, completed=500), "pass", 0, 0.0059736, None),
+        ("dropped.rate < 1%", cut(500), "inconclusive", 0, 1, None),
+        ("dropped.rate < 1%", cut(202, completed=298), "inconclusive", 0, 0.0100024, 501),
+        ("dropped.rate < 1%", cut(201, completed=299), "pass", 0, 0.0099691, None),
+        ("dropped.rate < 1%", cut(97, completed=3), "inconclusive", 0, 1, 396),
+        ("failed.rate < 1%", cut(500, completed=100), "inconclusive", 0, 1, 1000),
+        # 15 of 165 are surely above 1 %, whatever becomes of the others.
+        ("dropped.rate < 1%", cut(150, dropped_late=15), "fail", 0.0568742, 1, None),
+        ("dropped.rate < 1%", cut(1500, completed=300, dropped_late=10), "inconclusive", 0.0030004, 1, None),
+        # More were cut off than not, though 0 of 300 alone would pass.
+        ("dropped.rate < 1%", cut(301, completed=300), "inconclusive", 0, 1, 602),
+        ("dropped.rate < 1%", cut(300, completed=300), "pass", 0, 0.0099360, None),
+        # Of chats that end well, both bounds are those of the other chats.
+        ("completed.rate > 95%", cut(60, completed=100), "pass", 0.9704870, 1, None),
+        ("completed.rate > 95%", cut(60, completed=30), "inconclusive", 0, 1, 120),
+        ("completed.rate > 95%", cut(60, completed=100, failed=20), "fail", 0.7671025, 0.9251378, None),
+        ("completed.rate > 95%", cut(60), "inconclusive", 0, 1, None),
+        # It is known of these.
+        ("cut_off.rate < 1%", cut(60, completed=200), "fail", 0.1883270, 0.2778640, None),
+        ("refused.rate < 1%", cut(500), "pass", 0, 0.0059736, None),
+    ],
+)
+def test_chats_that_were_cut_off_prove_nothing(
+    text: str, given: Facts, result: str, low: float, high: float, needed: int | None
+) -> None:
+    found = judged(text, given)
+    assert (found.result, found.needed) == (result, needed)
+    assert (found.lower, found.upper) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert found.value is None or found.lower <= found.value <= found.upper
+
+
+def test_the_reason_names_the_chats_that_were_cut_off_and_the_remedy() -> None:
+    assert judged("dropped.rate < 1%", cut(500)).why == (
+        "0 of 500 sessions; nothing is known of the rate: only a longer run would settle it; the end of the run cut "
+        "off 500 of the 500 sessions, and what would have become of them is not known: run for many times the length "
+        "of a chat, or judge dropped.per_chat_hour, or judge dropped.by_age(AGE)"
+    )
+    assert judged("dropped.rate < 1%", cut(150, completed=250)).why.endswith(
+        "449 sessions without one would settle it; the end of the run cut off 150 of the 400 sessions, and what would "
+        "have become of them is not known: run 1.2 times as long, or judge dropped.per_chat_hour, or judge "
+        "dropped.by_age(AGE)"
+    )
+    assert judged("completed.rate > 95%", cut(60, completed=30)).why.endswith(" not known: run 1.4 times as long")
+    assert judged("dropped.rate < 1%", cut(150, completed=305)).why.endswith(
+        "; the end of the run cut off 150 of the 455 sessions; assumed: these were in no more danger than the others"
+    )
+    for text, given in (
+        ("dropped.rate < 1%", facts(10, completed=500)),
+        ("dropped.rate < 1%", cut(150, dropped_late=15)),
+        ("refused.rate < 9%", cut(500)),
+        # It would be undecided without them too.
+        ("dropped.rate < 1%", cut(6, completed=200)),
+    ):
+        assert "cut off" not in judged(text, given).why
+
+
+def test_incidents_may_be_no_larger_than_what_the_chats_that_were_seen_whole_allow() -> None:
+    assert judged("dropped.rate < 1%", cut(600, completed=600)).incident_size == 2
+    assert judged("dropped.rate < 1%", facts(10, completed=1200)).incident_size == 4
+
+
+def test_an_undecided_run_is_decided_by_the_length_that_is_named() -> None:
+    # 150 chats are open at each end: the named number of sessions has 150 of them that are cut off.
+    needed = judged("dropped.rate < 1%", cut(150, completed=250)).needed
+    assert needed is not None
+    assert judged("dropped.rate < 1%", cut(150, completed=needed - 150)).result == "pass"
+    assert judged("dropped.rate < 1%", cut(150, completed=needed - 151)).result == "inconclusive"
 
 
 def test_exposures_are_written_with_three_digits() -> None:

@@ -24,6 +24,7 @@ from chatload.thresholds.metrics import metric_named
 
 P99 = metric_named("GetMessages.latency.p99")
 DROPPED = metric_named("dropped.rate")
+HOURLY = metric_named("dropped.per_chat_hour")
 MARGIN = metric_named("margin.p1")
 SETTINGS = RunSettings(users=10, flex_disconnect_timeout=45.0)
 
@@ -90,6 +91,8 @@ def test_a_change_counts_only_since_the_run_that_is_named():
         (DROPPED, 0.0, 0.0011, LeastChange(), True),
         (DROPPED, 0.10, 0.1055, LeastChange(), False),  # 0.55 points; 0.1 + 5 % of 10 % is 0.6
         (DROPPED, 0.0, 0.0009, LeastChange(rate=0.0005), True),
+        (HOURLY, 0.0, 0.009, LeastChange(), False),
+        (HOURLY, 0.2, 0.221, LeastChange(), True),  # 0.01 + 5 % of 0.2 is 0.02
         (MARGIN, 40.0, 38.0, LeastChange(), False),  # 5 % of 45 s is 2.25 s
         (MARGIN, 40.0, 37.5, LeastChange(), True),
         (metric_named("lateness.p99"), 0.001, 0.009, LeastChange(), False),

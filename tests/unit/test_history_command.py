@@ -108,7 +108,7 @@ def test_a_last_run_that_tested_nothing_is_4(tmp_path: Path, capsys: pytest.Capt
     assert history(tmp_path, "--metric", P99) == 0
     make_run(tmp_path / "n24", replace(SERVICE, unserved_rate=1.0, drop_rate=0.0, noise=0.0), 24)
     assert history(tmp_path, "--metric", P99) == 4
-    assert "LEFT OUT: n24 came last" in capsys.readouterr().out
+    assert "LEFT OUT: the last run, n24: nothing can be concluded from it" in capsys.readouterr().out
 
 
 def test_one_metric_and_its_tolerance(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,13 +124,29 @@ def test_every_metric_can_be_examined(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {"sessions.count", "dropped.count", "unsuccessful.rate", "gap.max", "margin.min"} <= examined.keys()
 
 
+def test_a_metric_that_no_run_measured_decides_nothing(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metric = "SendMessage.latency.p99"
+    assert history(nights, "--metric", metric, "--metric", "failed.rate") == 4
+    assert capsys.readouterr().out.startswith(f"INCONCLUSIVE: no run measured {metric}\n")
+    # The console, the page and JSON need no metric at all.
+    assert history(nights, "--metric", metric, "--json") == 4
+    data = json.loads(capsys.readouterr().out)
+    jsonschema.validate(data, read_schema("history", "history"))
+    assert (data["metrics"], data["unmeasured"]) == ({}, [metric])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--metric", "latency.p"], "unknown metric 'latency.p'; did you mean latency.p"),
+        (["--metric", "latency.p"], "chatload: --metric: unknown"),
+        (["--since", "again"], "--since again: a copy of 2026-01-04; name another run"),
+        (["--since", "notes"], "--since notes: cannot be read as a run (file is not a database)"),
         (["--since", "nowhere"], "--since nowhere: there is no such run below"),
         (["--since", "killed"], "--since killed: invalid: the run was never finished"),
         (["--tolerance", "five"], "--tolerance five: expected 0, or a share below 1"),
+        (["--hourly-tolerance", "nan"], "--hourly-tolerance nan: expected a rate per chat-hour"),
+        (["--confidence", "nan"], "--confidence nan: expected a percentage"),
         (["--page", "no/such/folder.html"], "cannot be written"),
         (["--csv", "no/such/folder.csv"], "cannot be written"),
         (["--loud"], "No such option"),
@@ -217,3 +233,10 @@ def test_more_confidence_needs_more_evidence(nights: Path, capsys: pytest.Captur
     assert strict["confidence"] == 0.99
     assert strict["runs_needed"] > json.loads(capsys.readouterr().out)["runs_needed"]
     assert history(nights, "--confidence", "100") == 2
+
+
+def test_the_page_shows_short_durations_in_ms_and_long_ones_in_s(nights: Path, tmp_path: Path) -> None:
+    page = tmp_path / "history.html"
+    history(nights, "--metric", P99, "--metric", "margin.p1", "--page", page)
+    drawn = re.findall(r"<text[^>]*>(ms|s)</text>", page.read_text(encoding="utf-8"))
+    assert set(drawn) == {"ms", "s"}

@@ -31,38 +31,38 @@ def run() -> Facts:
 @pytest.mark.parametrize(
     ("subject", "rate", "count"),
     [
-        # at least, by name, at most, of
-        ("completed", (8, 8, 10, 23), (8, 8, 10, 23)),
-        ("ended_by_agent", (2, 2, 4, 23), (2, 2, 4, 23)),
-        ("closed_idle", (1, 1, 3, 23), (1, 1, 3, 23)),
-        ("dropped_late", (3, 3, 7, 23), (3, 3, 7, 23)),
-        ("dropped_early", (1, 1, 5, 23), (1, 1, 5, 23)),
-        ("dropped_unproven", (2, 2, 2, 23), (2, 2, 2, 23)),
-        ("refused", (4, 4, 4, 30), (4, 4, 4, 30)),
-        ("failed", (2, 2, 4, 23), (2, 2, 4, 23)),
-        ("gave_up", (2, 2, 4, 23), (3, 3, 5, 24)),
-        ("cut_off", (3, 3, 5, 24), (4, 4, 6, 25)),
-        ("dropped", (4, 8, 8, 23), (4, 8, 8, 23)),
-        ("unserved", (5, 6, 6, 30), (5, 6, 6, 30)),
-        ("blame.plan", (2, 2, 6, 23), (2, 2, 6, 23)),
-        ("blame.network", (1, 1, 5, 23), (1, 1, 5, 23)),
-        ("blame.server", (0, 0, 4, 23), (0, 0, 4, 23)),
-        ("0/true", (23, 23, 23, 95), (23, 23, 23, 95)),
-        ("timeout", (3, 3, 3, 95), (3, 3, 3, 95)),
-        ("unsuccessful", (12, 12, 12, 95), (12, 12, 12, 95)),
-        ("GetMessages.0/true", (3, 3, 3, 73), (3, 3, 3, 73)),
-        ("GetMessages.unsuccessful", (10, 10, 10, 73), (10, 10, 10, 73)),
-        ("Disconnect.2", (1, 1, 1, 22), (1, 1, 1, 22)),
-        ("SendMessage.timeout", (0, 0, 0, 0), (0, 0, 0, 0)),
+        # at least, by name, at most, of, and of these cut off by the end of the run
+        ("completed", (8, 8, 10, 23, 2), (8, 8, 10, 23)),
+        ("ended_by_agent", (2, 2, 4, 23, 2), (2, 2, 4, 23)),
+        ("closed_idle", (1, 1, 3, 23, 2), (1, 1, 3, 23)),
+        ("dropped_late", (3, 3, 7, 23, 2), (3, 3, 7, 23)),
+        ("dropped_early", (1, 1, 5, 23, 2), (1, 1, 5, 23)),
+        ("dropped_unproven", (2, 2, 2, 23, 2), (2, 2, 2, 23)),
+        ("refused", (4, 4, 4, 30, 0), (4, 4, 4, 30)),
+        ("failed", (2, 2, 4, 23, 2), (2, 2, 4, 23)),
+        ("gave_up", (2, 2, 4, 23, 2), (3, 3, 5, 24)),
+        ("cut_off", (3, 3, 5, 24, 0), (4, 4, 6, 25)),
+        ("dropped", (4, 8, 8, 23, 2), (4, 8, 8, 23)),
+        ("unserved", (5, 6, 6, 30, 0), (5, 6, 6, 30)),
+        ("blame.plan", (2, 2, 6, 23, 2), (2, 2, 6, 23)),
+        ("blame.network", (1, 1, 5, 23, 2), (1, 1, 5, 23)),
+        ("blame.server", (0, 0, 4, 23, 2), (0, 0, 4, 23)),
+        ("0/true", (23, 23, 23, 95, 0), (23, 23, 23, 95)),
+        ("timeout", (3, 3, 3, 95, 0), (3, 3, 3, 95)),
+        ("unsuccessful", (12, 12, 12, 95, 0), (12, 12, 12, 95)),
+        ("GetMessages.0/true", (3, 3, 3, 73, 0), (3, 3, 3, 73)),
+        ("GetMessages.unsuccessful", (10, 10, 10, 73, 0), (10, 10, 10, 73)),
+        ("Disconnect.2", (1, 1, 1, 22, 0), (1, 1, 1, 22)),
+        ("SendMessage.timeout", (0, 0, 0, 0, 0), (0, 0, 0, 0)),
     ],
 )
 def test_shares_and_counts(subject: str, rate: tuple[int, ...], count: tuple[int, ...]) -> None:
     assert metric_named(f"{subject}.rate").share(run()) == rate
-    assert metric_named(f"{subject}.count").share(run()) == count
+    assert metric_named(f"{subject}.count").share(run())[:4] == count
 
 
 def test_sessions_are_those_started() -> None:
-    assert metric_named("sessions.count").share(run()) == (33, 33, 33, 33)
+    assert metric_named("sessions.count").share(run()) == (33, 33, 33, 33, 0)
 
 
 @pytest.mark.parametrize(

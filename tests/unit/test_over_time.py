@@ -72,6 +72,24 @@ def test_slow_requests_of_one_incident_are_one_sample():
     assert judged(P99, run(lambda i: 2)).result == "fail"
 
 
+def test_a_rate_of_requests_is_judged_by_how_they_depend():
+    def of(timeouts, seconds=600):
+        windows = [window(float(i), 100, timeouts=timeouts(i)) for i in range(seconds)]
+        return judged("GetMessages.timeout.rate < 1%", windows)
+
+    # 150 of 60 000 timed out: one by one, and in two seconds.
+    apart, together = of(lambda i: int(i % 4 == 0)), of(lambda i: 75 if i in (300, 301) else 0)
+    assert apart.result == "pass" and apart.worth > 40_000
+    assert together.result == "inconclusive" and together.worth < 400 and together.needed > 60_000
+    assert f"150 of 60000 requests, worth {together.worth} independent ones; the rate is" in together.why
+    assert together.lower < apart.lower < 0.0025 < apart.upper < together.upper
+    # In half of the run none was answered: that is proof enough.
+    assert of(lambda i: 100 * (i >= 300)).result == "fail"
+    short = of(lambda i: 0, 29)
+    assert short.result == "pass" and short.worth is None
+    assert short.why.endswith("assumes independent requests: the time judged is too short to show how they depend")
+
+
 def test_no_slow_request_is_judged_by_how_the_slowest_depend():
     def level(i):
         return 100 if 300 <= i < 306 else 0  # the slowest percent is one incident
@@ -144,7 +162,7 @@ def test_one_bad_minute_fails_what_the_whole_run_leaves_open():
     found = judged(EVERY, windows)
     assert found.result == "fail" and found.value == pytest.approx(SLOW, rel=0.01)
     assert "the worst of 10 windows of 1m began 120 s into the run: 600 of 6000 requests at or above" in found.why
-    assert "(10 %)" in found.why
+    assert "(10.0 %)" in found.why
 
 
 def test_what_holds_in_every_minute_passes():
@@ -169,9 +187,18 @@ def test_a_minute_with_too_few_requests_is_no_pass():
     assert judged(EVERY, []).result == "inconclusive"
 
 
+def test_a_minute_without_windows_is_not_a_minute_that_holds():
+    whole = run(lambda i: 0)
+    assert judged(EVERY, whole).result == "pass"
+    found = judged(EVERY, [each for each in whole if not 120 <= each.start < 180])
+    assert found.result == "inconclusive"
+    assert "1 of 10 windows of 1m have fewer than 20 GetMessages requests" in found.why
+
+
 def test_rates_of_requests_may_be_judged_by_the_minute():
     windows = [window(float(i), 100, timeouts=5 * (60 <= i < 120)) for i in range(600)]
-    assert judged("GetMessages.timeout.rate < 1%", windows).result == "pass"
+    # One bad minute is one observation.
+    assert judged("GetMessages.timeout.rate < 1%", windows).result == "inconclusive"
     found = judged("GetMessages.timeout.rate < 1% in every 1m", windows)
     assert (found.result, found.value) == ("fail", 0.05)
 

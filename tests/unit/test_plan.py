@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from chatload.errors import UsageError
 from chatload.features.plan import compute
 from chatload.features.plan.compute import (
+    expected_drops,
     influences,
     judge_drops,
     make_plan,
@@ -25,6 +27,7 @@ from chatload.features.plan.inputs import (
     PRESETS,
     Capacity,
     Constraint,
+    DayProfile,
     Demand,
     Drops,
     LengthDistribution,
@@ -122,6 +125,8 @@ def test_a_hundred_thousand_servers_are_planned_and_no_more():
     needed = loads[Constraint.REQUESTS]
     assert needed is not None
     assert make_plan(HAND, server(requests_per_server=needed / 100_000)).needed == 100_000
+    with pytest.raises(UsageError, match=r"needs 1e\+300 servers, more than 100000"):
+        make_plan(HAND, server(requests_per_server=needed / 1e300))
     with pytest.raises(UsageError, match="needs 100001 servers, more than 100000"):
         make_plan(HAND, server(requests_per_server=needed / 100_000.5))
 
@@ -230,6 +235,36 @@ def test_chats_of_another_length_are_bounded_for_that_length():
     short = judge_drops(Drops(chat_seconds=600_000), demand(handling_time_s=60))
     long = judge_drops(Drops(chat_seconds=600_000), demand(handling_time_s=600))
     assert long.upper == pytest.approx(10 * (short.upper or 0), rel=0.01)
+
+
+def test_a_chat_that_waits_for_an_agent_is_in_danger_while_it_waits():
+    # 2 agents and one arrival per 600 s: chats wait 200 s on average (docs/plan.md), so they are open for 800 s.
+    waiting = demand(chats_per_hour=6, agents=2)
+    assert waiting.open_s == pytest.approx(800)
+    assert demand().open_s == 600
+    claim = judge_drops(Drops(chat_seconds=600_000), waiting)
+    assert claim.upper == pytest.approx(-math.expm1(math.log(0.05) / 600_000 * 800))
+
+
+def test_drops_are_expected_of_a_thousand_chats_and_of_those_in_the_inputs(tmp_path: Path):
+    # 36 drops in 1 000 hours that a chat was open are 0.006 in 10 minutes: 1 - e^-0.006 = 0.5982 %.
+    drops = Drops(36, 36, 3_600_000.0)
+    day = tmp_path / "day.csv"
+    day.write_text("time,chats\n08:00,360\n09:00,540\n10:00,0\n")
+    inputs = {
+        "the peak hour": (demand(), 360),
+        "a day": (demand(chats_per_hour=None, chats_per_day=2000, peak_hour_share=0.2, growth=0.5), 3000),
+        "the profile": (demand(chats_per_hour=None, arrival_profile=DayProfile.load(day)), 900),
+    }
+    for period, (wanted, chats) in inputs.items():
+        of_1000, of_all = expected_drops(judge_drops(drops, wanted), wanted)
+        assert (of_1000.chats, of_1000.period, of_all.period) == (1000, "", period)
+        assert of_1000.expected == pytest.approx(5.982, abs=0.001)
+        assert of_all.chats == pytest.approx(chats) and of_all.expected == pytest.approx(chats * 0.005982, rel=1e-3)
+        assert of_all.upper / of_all.chats == of_1000.upper / 1000 > 0.005982
+    assert expected_drops(judge_drops(None, demand()), demand()) == []
+    of_bound = expected_drops(judge_drops(Drops(bound=0.01), demand()), demand())
+    assert [(item.expected, item.upper) for item in of_bound] == [(None, 10), (None, 3.6)]
 
 
 @pytest.mark.parametrize(

@@ -280,8 +280,11 @@ def test_agents_that_can_just_end_all_chats(capsys: pytest.CaptureFixture[str]):
 
 
 def certify(run: Path, **changes: Any) -> Path:
-    capacity = {"lower": 40, "upper": 50, "confidence": 0.9, "curve": [], "drops_per_chat_hour_upper": 0.02}
-    (run / "capacity.json").write_text(json.dumps({"capacity": {**capacity, "requests_per_s": 13.5, **changes}}))
+    """Make the run a capacity search. changes: of what it certifies."""
+    drops = {"drops": 0, "drops_proven": 0, "chat_hours": 150.0, "drops_per_chat_hour_upper": 0.02}
+    capacity = {"lower": 40, "upper": 50, "confidence": 0.9, "curve": [], **drops, "requests_per_s": 13.5, **changes}
+    facts = {"kind": "knee", "held": 40, "why": "", "rules": {"refresh_interval_s": 4.0}, "capacity": capacity}
+    (run / "capacity.json").write_text(json.dumps(facts))
     return run
 
 
@@ -294,14 +297,49 @@ def test_a_capacity_search_gives_its_interval_and_its_bound_of_drops(
     made = read(capsys.readouterr().out)
     assert made["capacity"]["sessions_per_server"] == {"value": 40, "origin": "capacity search"}
     assert made["capacity"]["requests_per_server"] == {"value": 13.5, "origin": "capacity search"}
-    # 0.02 in an hour, for 10 minutes: 1 - e^(-0.02 / 6). The search's own 20 drops came above its capacity.
-    assert made["drops"]["upper"] == pytest.approx(0.003328, abs=1e-6)
+    # -ln 0.05 / 150 = 0.02 in an hour, for 10 minutes: 1 - e^(-0.02 / 6). The run's 20 drops came above its capacity.
+    assert made["drops"]["upper"] == pytest.approx(0.003323, abs=1e-6)
+    assert [(row["chats"], row["period"]) for row in made["drops"]["expected"]] == [(1000, ""), (360, "the peak hour")]
+    assert [row["upper"] for row in made["drops"]["expected"]] == pytest.approx([3.323, 1.196], abs=0.001)
+    # What else the run held, it held at loads that it may not have held: they are no capacity.
+    assert set(made["capacity"]) == {"sessions_per_server", "requests_per_server"}
     assert [row["servers"] for row in made["doubt"]["chances"]] == [2, 3, 4, 5]
     assert made["doubt"]["by_capacity"] + made["doubt"]["by_chance"] == pytest.approx(1)
     assert plan(*arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "chance that the servers are enough at an instant of the peak: 3 servers with" in out
-    assert "the doubt comes to " in out and "40 to 50 chats with 90 % confidence" in out
+    assert "of the doubt, " in out and "40 to 50 chats with 90 % confidence" in out
+    assert "no drop was measured; dropped chats to expect: at most 3.4 of 1 000 chats" in out
+    assert "drops at the certified load: 0 in 150 chat-hours" in out
+    # Without --poll-interval it is the search's; the length of its chats, which it cut off, is not known.
+    assert plan(*arguments[:4], "--run", run, "--json") == 0
+    assert read(capsys.readouterr().out)["demand"]["poll_interval_s"] == 4.0
+    assert plan("--chats-per-day", 9000, "--peak-hour-share", "10%", "--run", run) == 2
+    assert "--handling-time is missing" in capsys.readouterr().err
+
+
+def test_drops_of_the_certificate_are_expected_of_a_days_chats(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # 3 drops, 1 of them only possible, in 150 chat-hours. Of 9 900 chats a day of 10 minutes each, 1 650 chat-hours,
+    # 33 are expected, and at most 7.754 / 150 x 1 650 = 85.3 (Garwood, 95 %).
+    run = certify(make_run(tmp_path / "run"), drops=3, drops_proven=2)
+    day = ["--chats-per-day", 9000, "--peak-hour-share", "10%", "--growth", "10%", "--handling-time", 600, "--run", run]
+    assert plan(*day, "--json") == 0
+    made = read(capsys.readouterr().out)["drops"]
+    per_day = made["expected"][1]
+    assert (per_day["chats"], per_day["period"]) == (pytest.approx(9900), "a day")
+    assert per_day["upper"] == pytest.approx(85.3, rel=0.006)
+    assert per_day["expected"] == pytest.approx(22, rel=0.003), "the two that are sure"
+    assert plan(*day) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "dropped chats to expect: 2.22 (at most 8.6) of 1 000 chats, 22 (at most 85) of 9 900 chats of a day" in out
+
+
+def test_a_search_that_certifies_nothing_is_no_capacity(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "run")
+    (run / "capacity.json").write_text(json.dumps({"kind": "stopped", "why": "it was stopped", "held": 80}))
+    assert plan("--chats-per-hour", 360, "--handling-time", 600, "--run", run) == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert "certifies no capacity (it was stopped); it held 80 sessions" in said and "--sessions-per-server N" in said
 
 
 def test_a_search_that_most_sessions_were_refused_in_is_used(tmp_path: Path):

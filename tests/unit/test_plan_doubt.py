@@ -13,7 +13,7 @@ import pytest
 from scipy.special import ndtr, pdtr
 
 from chatload.errors import FileError, NothingTestedError
-from chatload.features.plan.certificate import CapacityCertificate, SweepInterval, read_certificate, read_sweep
+from chatload.features.plan.certificate import CapacityCertificate, SearchFile, SweepInterval, read_search, read_sweep
 from chatload.features.plan.compute import ServerPlan, make_plan
 from chatload.features.plan.doubt import Doubt, doubt_of
 from chatload.features.plan.inputs import Constraint, Demand, Origin, ServerFigure
@@ -155,10 +155,9 @@ def test_the_certificate_of_a_search_is_read(tmp_path: Path):
         drops_per_chat_hour_upper=0.02,
         requests_per_s=13.5,
     )
-    assert read_certificate(run) == expected == read_certificate(run / "run.sqlite")
-    assert read_certificate(write(tmp_path / "old", "capacity.json", held=40)) is None
-    assert read_certificate(write(tmp_path / "none", "capacity.json", capacity=None)) is None
-    assert read_certificate(write(tmp_path / "plain", "other.json")) is None
+    assert read_search(run) == SearchFile(capacity=expected) == read_search(run / "run.sqlite")
+    assert read_search(write(tmp_path / "none", "capacity.json", capacity=None, held=40)) == SearchFile(held=40)
+    assert read_search(write(tmp_path / "plain", "other.json")) is None
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_the_certificate_of_a_search_is_read(tmp_path: Path):
 )
 def test_a_certificate_that_is_none_is_refused(capacity: dict[str, Any], said: str, tmp_path: Path):
     with pytest.raises(FileError) as refused:
-        read_certificate(write(tmp_path / "run", "capacity.json", capacity=capacity))
+        read_search(write(tmp_path / "run", "capacity.json", capacity=capacity))
     assert said in str(refused.value)
 
 
@@ -186,5 +185,5 @@ def test_the_interval_of_a_sweep_is_read(tmp_path: Path):
     with pytest.raises(FileError, match=r"tune\.json: cannot be read"):
         read_sweep(tmp_path)
     (tmp_path / "tune.json").write_text("{")
-    with pytest.raises(FileError, match=r"tune\.json: "):
+    with pytest.raises(FileError, match=r"tune\.json: this is no JSON; expected the file that chatload tune writes"):
         read_sweep(tmp_path)

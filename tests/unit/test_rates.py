@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from chatload.stats.rates import bound_text, interval, lower, per_unit, sessions_needed, upper
+from chatload.stats.rates import bound_text, interval, lower, per_unit, sessions_needed, share_text, upper
 
 SAMPLES = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -177,3 +177,20 @@ def test_a_bound_as_text_still_holds(share: float) -> None:
     above, below = (float(bound_text(share, up).removesuffix(" %")) / 100 for up in (True, False))
     assert below <= share * (1 + 1e-9) and share * (1 - 1e-9) <= above
     assert above - below <= 0.011 * min(share, 1 - share) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0 %"), (1e-9, "under 0.0001 %"), (1e-6, "0.0001 %"), (0.00012, "0.012 %"), (0.0149, "1.5 %"),
+        (0.0996, "10.0 %"), (0.98999, "99.0 %"), (0.99, "99 %"), (0.995, "99.5 %"), (0.99949, "99.949 %"),
+        (0.99995, "99.995 %"), (0.999999, "99.9999 %"), (1 - 1e-9, "99.9999999 %"), (1, "100 %"),
+    ],
+)  # fmt: skip
+def test_only_all_is_100_percent_and_only_none_is_0(share: float, text: str) -> None:
+    assert share_text(share) == text
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_a_share_between_is_never_shown_as_all_or_none(share: float) -> None:
+    assert share_text(share) not in ("0 %", "100 %") and "e" not in share_text(share).replace("under", "")

@@ -425,6 +425,10 @@ def test_a_short_run_says_that_its_rates_per_session_are_censored(tmp_path: Path
     )
     assert "60.0 % of the accepted sessions were cut off by the end of the run" in text
     assert "rates per session are too low for whole chats" in text
+    # The upper bound is that of the 60 that were seen to their end.
+    some = make_timed_run(tmp_path / "some", (40, "cut_off", 200.0), (60, "completed", 480.0))
+    assert "none of 100 sessions was dropped in 10.2 chat-hours: under 4.88 % and" in " ".join(shown(some).split())
+    assert (some["rates"]["dropped"]["of"], some["rates"]["dropped"]["open"]) == (100, 40)
     enough = make_timed_run(tmp_path / "enough", (10, "cut_off", 200.0), (90, "completed", 480.0))
     assert (enough["exposure"]["cut_off_share"], enough["exposure"]["censored"]) == (0.1, False)
 

@@ -33,8 +33,8 @@ def saturated():
 @pytest.mark.parametrize(
     ("arms", "more", "code", "said"),
     [
-        ((GOOD, BAD), {}, 0, "refresh every 5 s (0.5 of the timeout)"),
-        ((BAD, BAD), {}, 1, "no interval of the sweep keeps the target"),
+        ((GOOD, BAD), {}, 0, "below the target of 1.0 %; at most 2 drops per chat-hour"),
+        ((BAD, BAD), {}, 1, "of the sessions were dropped, at 95 % confidence; at least 56 drops per chat-hour"),
         ((GOOD, GOOD), {"books": saturated}, 3, "generator CPU was saturated"),
         ((GOOD, GOOD), {"finish": False}, 3, "never finished"),
         ((SUSPECT, GOOD), {}, 3, "the generator's own lateness may have caused 3 drops"),

@@ -1,9 +1,11 @@
 """The arms of a sweep judged: which interval is recommended, and what is said where none is."""
 
+import math
 from collections import Counter
 from random import Random
 
 import pytest
+from scipy.stats import chi2
 
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
@@ -21,6 +23,7 @@ def sessions(group, completed, late=0, unproven=0, suspects=0, cut=0, refused=0)
         ends = [3600 * (i + len(verdict) / 40) / n for i in range(n)]
         return [
             SessionRecord(f"{group}{verdict}{i}", verdict, started_at=ends[i] - 20, ended_at=ends[i],
+                          accepted_at=ends[i] - 20, alive_s=18.0,
                           requests=8, polls=4, gap_lower_s=5.0, gap_upper_s=6.0 if verdict == "completed" else 11.0,
                           group=group, **more)
             for i in range(n)
@@ -71,6 +74,25 @@ def test_an_undecided_arm_says_how_many_sessions_the_sweep_needs():
     assert made.stopped_by.needed == sessions_needed(0, 100, 0.01) == 299
     assert made.needed == 2 * 299
     assert judged(sessions("0.5", **GOOD)).needed is None
+
+
+def test_drops_per_chat_hour_have_exact_bounds():
+    # 300 chats of 18 s are 1.5 chat-hours.
+    none, some = judged(sessions("0.5", **GOOD), sessions("0.9", 290, late=3, unproven=7)).arms
+    assert none.per_chat_hour == pytest.approx((1.5, 0.0, 0.0, -math.log(0.05) / 1.5))
+    assert some.per_chat_hour == pytest.approx(
+        (1.5, 10 / 1.5, chi2.ppf(0.05, 6) / 2 / 1.5, chi2.ppf(0.95, 22) / 2 / 1.5)
+    )
+
+
+def test_an_incident_widens_the_bounds_per_chat_hour():
+    alone = judged(sessions("0.5", **GOOD)).arms[0]
+    beside = judged(sessions("0.5", **GOOD), incident_size=5).arms[0]
+    assert beside.per_chat_hour.upper == pytest.approx(5 * alone.per_chat_hour.upper)
+
+
+def test_without_an_open_chat_there_is_no_rate_per_chat_hour():
+    assert judged(sessions("0.5", 0, refused=3)).arms[0].per_chat_hour is None
 
 
 def test_where_no_number_of_sessions_settles_it_none_is_named():

@@ -32,6 +32,7 @@ class Certificate:
     curve: tuple[tuple[int, float], ...]
     lapses: float
     drops: int
+    drops_proven: int
     chat_hours: float
     drops_per_chat_hour_upper: float | None
     requests_per_s: float | None
@@ -81,10 +82,23 @@ def _certificate(
         curve=tuple(curve),
         lapses=lapses,
         drops=proven.drops,
+        drops_proven=proven.surely,
         chat_hours=round(proven.chat_hours, 4),
         drops_per_chat_hour_upper=round(bound, 4) if math.isfinite(bound) else None,
         requests_per_s=None if rate is None else round(rate, 3),
     )
+
+
+def hold_to_show(limit: float, load: int, timeout_s: float, confidence: float) -> float:
+    """Return how long a load must be held (seconds) to show that fewer drops come than a limit, if none comes.
+
+    Args:
+        limit: drops per chat-hour, above 0.
+        load: sessions, at least 1.
+        timeout_s: a drop shows only after this time, so it does not count.
+        confidence: one-sided.
+    """
+    return timeout_s + 3600 * rates.per_unit_upper(0, 1.0, confidence) / (limit * load)
 
 
 def drops_depend_on_load(steps: Sequence[StepRecord], knee: int, confidence: float) -> bool:

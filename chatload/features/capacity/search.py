@@ -21,17 +21,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from chatload.errors import UsageError
 from chatload.features.capacity.certificate import Certificate, certify_knee, certify_limit, drops_depend_on_load
 from chatload.features.capacity.step import (
     CONFIRM,
-    FACTS,
     LATENCY,
     LATENCY_FACTOR,
     LATENCY_LEAST_S,
+    STANDARD,
     Cause,
     Look,
     Step,
@@ -39,10 +39,11 @@ from chatload.features.capacity.step import (
     StepRules,
     Trouble,
     facts_of,
+    is_hourly,
 )
 from chatload.stats.response import ResponseCurve
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.judgement import judge
+from chatload.thresholds.judgement import observed
 from chatload.thresholds.metrics import Threshold, parse
 from chatload.vocabulary import Outcome, Verdict
 
@@ -86,6 +87,8 @@ def rules_of(plan: RunPlan) -> StepRules:
         raise UsageError(f"--resolution {percent:g} is above 50 %")
     if plan.gate.confidence <= 0.5:
         raise UsageError("--confidence 50 makes no interval of the capacity", "95 is usual")
+    for threshold in plan.gate.thresholds:
+        _check_threshold(threshold)
     return StepRules(
         start=start,
         ceiling=ceiling,
@@ -99,6 +102,27 @@ def rules_of(plan: RunPlan) -> StepRules:
         confidence=plan.gate.confidence,
         run_time_s=run.run_time,
     )
+
+
+def _check_threshold(threshold: Threshold) -> None:
+    """Raise UsageError if no step can judge a threshold."""
+    metric = threshold.metric
+    instead = "leave it out (--gate standard may have it), or give dropped.per_chat_hour < 0.2"
+    if threshold.every_s is not None:
+        why = "each step is judged as a whole"
+        instead = f"write it without `in every`: {replace(threshold, every_s=None)}"
+    elif metric.of_incidents:
+        why = "incidents are found when the run has ended"
+    elif metric.age_s is not None:
+        why = "the ages of chats are read when the run has ended"
+    elif metric.subject == Verdict.CUT_OFF:
+        why, instead = "the search itself cuts chats off when it reduces the load", "leave it out"
+    elif is_hourly(threshold) and not threshold.wants_low:
+        why = "a step is too short to prove that a rate per chat-hour is above a limit"
+        instead = "leave it out, or write <"
+    else:
+        return
+    raise UsageError(f"a capacity search cannot judge {threshold}: {why}", instead)
 
 
 @dataclass(frozen=True)
@@ -132,7 +156,7 @@ class CapacitySearch:
 
     def __init__(self, rules: StepRules) -> None:
         self.rules = rules
-        self.thresholds: tuple[Threshold, ...] = rules.thresholds or FACTS
+        self.thresholds: tuple[Threshold, ...] = rules.thresholds or STANDARD
         self.steps: list[StepRecord] = []
         self.result: Result | None = None
         self.wanted = 0
@@ -168,9 +192,17 @@ class CapacitySearch:
     def stop(self) -> Result:
         """End the search now; return its result, or what is known so far."""
         if self.result is None:
-            self._end("stopped", "it was stopped before it was done")
+            self._end("stopped", f"it was stopped before it was done{self._so_far()}")
         assert self.result is not None
         return self.result
+
+    def _so_far(self) -> str:
+        """Return what the steps say of a knee that is not confirmed, as the end of a sentence; empty if nothing."""
+        if not self._trials:
+            return ""
+        low, high = self._curve.interval(self.rules.interval_confidence)
+        sure = f"{100 * self.rules.interval_confidence:.3g} % confidence"
+        return f"; so far its steps say {math.floor(low)} to {math.ceil(high)} sessions with {sure}, not confirmed"
 
     def _held_below(self, load: float) -> int:
         """Return the highest load held below another; 0 for none."""
@@ -215,7 +247,7 @@ class CapacitySearch:
             return
         self._latencies.append(p95_s)
         limit_s = max(LATENCY_LEAST_S, LATENCY_FACTOR * min(self._latencies))
-        self.thresholds = (*FACTS, parse(f"{LATENCY} < {round(1000 * limit_s)}ms"))
+        self.thresholds = (*STANDARD, parse(f"{LATENCY} < {round(1000 * limit_s)}ms"))
 
     def _spoilt(self, record: StepRecord, look: Look) -> None:
         tried = self._spoilt_at[record.load] = self._spoilt_at.get(record.load, 0) + 1
@@ -386,5 +418,7 @@ class _Recovery:
             return False
         facts = facts_of(look, self.down, rules.timeout_s)
         self.down = look
-        values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
+        # A single drop in so short a time would be a high rate per chat-hour.
+        judged = (threshold for threshold in thresholds if not is_hourly(threshold))
+        values = ((threshold, observed(threshold.metric, facts)) for threshold in judged)
         return all(value is None or threshold.holds(value) for threshold, value in values)

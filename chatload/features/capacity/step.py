@@ -12,8 +12,9 @@ of one step depend on each other, so that no confidence can come from their numb
 steps (`chatload.stats.response`).
 
 Counts, such as `refused.count == 0`, are judged from the step's start, at every look. Rates and percentiles are judged
-from the instant at which the step had settled, and only at the ends of the hold. Drops are judged against the time for
-which chats were open: a count of zero would be a stricter limit the more chats there are and the longer they last.
+from the instant at which the step had settled, and only at the ends of the hold. Rates per chat-hour, such as drops,
+are judged by the time for which chats were open since the step's start: a load is not held if a higher rate than the
+limit is proven. A count of zero would be a stricter limit the more chats there are and the longer they last.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from math import inf
 from typing import Any, Literal
 
 from chatload.run.books import Books
-from chatload.stats.rates import CONFIDENCE, per_unit
-from chatload.thresholds.judgement import Judgement, judge, question
+from chatload.stats.rates import CONFIDENCE, per_unit, per_unit_lower, share_text
+from chatload.thresholds.judgement import Judgement, judge, observed, question
 from chatload.thresholds.metrics import Facts, Threshold, parse
-from chatload.vocabulary import Outcome, SessionState, ThresholdResult, Verdict
+from chatload.vocabulary import DROPPED, Outcome, SessionState, ThresholdResult, Verdict
 
 StepOutcome = Literal["held", "not held", "undecided", "spoilt"]
 #: Why a load was not held.
@@ -36,16 +37,15 @@ Cause = Literal["limit", "knee", "generator", "undecided"]
 #: The purpose of the last steps, which hold the answer for `confirm_s`.
 CONFIRM = "confirm"
 
-#: What must hold at every step where no thresholds are given. In addition: DROPS_PER_CHAT_HOUR, and, from the first
-#: step's own latency on, LATENCY.
-FACTS = tuple(parse(text) for text in ("refused.count == 0", "GetMessages.unsuccessful.rate < 5%"))
+#: What must hold at every step where no thresholds are given; in addition, from the first step's own latency on,
+#: LATENCY.
+STANDARD = tuple(
+    parse(text) for text in ("refused.count == 0", "dropped.per_chat_hour < 0.2", "GetMessages.unsuccessful.rate < 5%")
+)
 LATENCY = "GetMessages.latency.p95"
 #: The limit of LATENCY: this many times its value at the first steps, and at least this long (seconds).
 LATENCY_FACTOR, LATENCY_LEAST_S = 3.0, 0.1
-#: A load is not held if its drops prove a higher rate per chat-hour than this.
-DROPS_PER_CHAT_HOUR = 0.2
-DROPS = f"dropped.per_chat_hour < {DROPS_PER_CHAT_HOUR:g}"
-#: Confidence at which drops end a step before its time. It is high, because they are judged at every look.
+#: Confidence at which a rate per chat-hour ends a step before its time. It is high, because it is judged at every look.
 _SURE = 0.999
 #: A hold is judged at 1, 2 and 4 times its length, then no more.
 JUDGEMENTS = 3
@@ -71,7 +71,7 @@ class StepRules:
     bound_s: the longest that rising (beside the spread of the new sessions), settling and recovering may take.
     confirm_s: how long the answer is held at the end; None is three timeouts and one interval.
     resolution: how wide the interval of the capacity may be, as a share of it. thresholds: what must hold; none is
-    FACTS, DROPS_PER_CHAT_HOUR and LATENCY. confidence: of each end of the interval and of the bound on drops.
+    STANDARD and LATENCY. confidence: of each end of the interval and of the bound on drops.
     run_time_s: the time that the search has; None if it has as much as it needs.
     """
 
@@ -109,11 +109,6 @@ class StepRules:
         """The confidence of the two-sided interval: each of its ends has `confidence`."""
         return 2 * self.confidence - 1
 
-    @property
-    def drop_limit(self) -> float | None:
-        """The drops per chat-hour that a load may not be proven to exceed; None if the user's thresholds replace it."""
-        return None if self.thresholds else DROPS_PER_CHAT_HOUR
-
 
 @dataclass(frozen=True)
 class Look:
@@ -148,16 +143,22 @@ class Trouble:
 
 @dataclass(frozen=True)
 class DropExposure:
-    """Sessions that were dropped, or possibly, and the chat-hours in which that could happen."""
+    """Sessions that were dropped, and the chat-hours in which that could happen.
+
+    drops: possible ones included. surely: those that are proven.
+    """
 
     drops: int = 0
     chat_hours: float = 0.0
+    surely: int = 0
 
     def __add__(self, other: DropExposure) -> DropExposure:
-        return DropExposure(self.drops + other.drops, self.chat_hours + other.chat_hours)
+        return DropExposure(
+            self.drops + other.drops, self.chat_hours + other.chat_hours, self.surely + other.surely
+        )  # fmt: skip
 
     def bounds(self, confidence: float) -> tuple[float, float]:
-        """Return the exact bounds of the drops per chat-hour, each with this one-sided confidence.
+        """Return the exact bounds of the drops per chat-hour, possible ones included, each with one-sided confidence.
 
         They assume that drops are independent (`chatload.stats.rates.per_unit`). 0 and infinity without chat-hours.
         """
@@ -208,6 +209,7 @@ class Step:
     def __init__(self, rules: StepRules, thresholds: Sequence[Threshold], load: int, purpose: str, look: Look) -> None:
         self.load, self.purpose = load, purpose
         self._rules, self._thresholds = rules, thresholds
+        self._hourly = [threshold for threshold in thresholds if is_hourly(threshold)]
         self._record = StepRecord(load, purpose, look.at)
         self._begun = self._last = self._watched = look
         self._rising_until = look.at + rules.bound_s + 2 * rules.window_s
@@ -224,7 +226,8 @@ class Step:
         self._note_exposure(look)
         self._note_signs(look)
         self._last = look
-        trouble = self._broken_fact(look) or self._proven_drops(look, _SURE)
+        facts = self._since_begun(look)
+        trouble = self._broken_fact(look, facts) or self._proven_rate(look, facts, _SURE)
         if trouble is not None:
             # A chat that is refused is refused by the server; one that is dropped may have been refreshed too late.
             spoilt = "" if trouble.cause == "limit" else generator_trouble(self._begun, look, self._thresholds, rules)
@@ -233,7 +236,7 @@ class Step:
             return self._rise(look)
         self._cut_window(look)
         if self._settled is not None:
-            return self._hold(look, self._settled)
+            return self._hold(look, self._settled, facts)
         if record.calm or look.at - record.reached >= rules.bound_s:
             record.settled = look.at
             self._settled = look
@@ -261,19 +264,21 @@ class Step:
         cause: Cause = "limit" if refused else "knee"
         return self._over(look, "not held", Trouble(cause, "RequestChat", look.at, why))
 
-    def _hold(self, look: Look, settled: Look) -> StepRecord | None:
+    def _hold(self, look: Look, settled: Look, whole: Facts) -> StepRecord | None:
         rules = self._rules
         least = rules.confirming_s if self.purpose == CONFIRM else rules.hold_s
         if look.at - settled.at < least * 2**self._judged:
             return None
         self._judged += 1
-        whole, calm = (facts_of(look, since, rules.timeout_s) for since in (self._begun, settled))
-        of = {threshold: whole if is_fact(threshold) else calm for threshold in self._thresholds}
-        judgements = [judge(threshold, facts, rules.confidence) for threshold, facts in of.items()]
-        self._record.judgements = judgements
+        calm = facts_of(look, settled, rules.timeout_s)
+        of = {
+            threshold: whole if is_fact(threshold) or is_hourly(threshold) else calm for threshold in self._thresholds
+        }
+        self._record.judgements = [judge(threshold, facts, rules.confidence) for threshold, facts in of.items()]
+        judgements = [judgement for judgement in self._record.judgements if judgement.threshold not in self._hourly]
         met = [_is_met(judgement, of[judgement.threshold]) for judgement in judgements]
-        dropped = self._proven_drops(look, rules.confidence)
-        failed = dropped is not None or False in met
+        proven = self._proven_rate(look, whole, rules.confidence)
+        failed = proven is not None or False in met
         if None in met and not failed and self._judged < JUDGEMENTS:
             return None
         if not failed and None not in met:
@@ -289,57 +294,67 @@ class Step:
         if spoilt:
             return self._spoilt(look, spoilt)
         if failed:
-            broken = None if dropped else judgements[met.index(False)]
-            return self._over(look, "not held", dropped if broken is None else self._trouble(broken, look))
+            trouble = proven or self._trouble(judgements[met.index(False)], look)
+            return self._over(look, "not held", trouble)
         open_one = judgements[met.index(None)]
         trouble = Trouble("undecided", str(open_one.threshold), look.at, open_one.why)
         return self._over(look, "undecided", trouble)
 
     # -- judging -----------------------------------------------------------------------------------
 
-    def _broken_fact(self, look: Look) -> Trouble | None:
+    def _broken_fact(self, look: Look, facts: Facts) -> Trouble | None:
         """Return the trouble of a count that exceeds its limit; a later look cannot change it. None if none does."""
-        facts = facts_of(look, self._begun, self._rules.timeout_s)
         for threshold in self._thresholds:
             if is_fact(threshold) and threshold.op in ("<", "<=", "=="):
-                judgement = judge(threshold, facts)
-                if judgement.value is not None and threshold.is_lost(judgement.value):
-                    return self._trouble(judgement, look)
+                value = observed(threshold.metric, facts)
+                if value is not None and threshold.is_lost(value):
+                    return self._trouble(judge(threshold, facts), look)
         return None
 
-    def _proven_drops(self, look: Look, confidence: float) -> Trouble | None:
-        """Return the trouble of more drops per chat-hour than the limit, if they are proven; None if they are not."""
-        limit, exposure = self._rules.drop_limit, self._record.exposure
-        if limit is None or not exposure.drops:
-            return None
-        rate = exposure.bounds(confidence)[0]
-        if rate <= limit:
-            return None
-        drops = "1 drop" if exposure.drops == 1 else f"{exposure.drops} drops"
-        why = f"{drops} in {exposure.chat_hours:.3g} chat-hours: more than {rate:.3g} per chat-hour"
-        return Trouble("knee", DROPS, self._signs.get(DROPS, look.at), why)
+    def _proven_rate(self, look: Look, facts: Facts, confidence: float) -> Trouble | None:
+        """Return the trouble of a rate per chat-hour that is proven to exceed its limit; None if none is.
+
+        Possible events count as events: a load is not held on the assumption that there were none.
+        """
+        hours = facts.chat_hours
+        for threshold in self._hourly:
+            events = threshold.metric.share(facts).most
+            if not events or not hours:
+                continue
+            first_sign_s = self._signs.setdefault(str(threshold), look.at)
+            rate = per_unit_lower(events, hours, confidence)
+            if rate > threshold.limit:
+                why = f"{_events(threshold, events)} in {hours:.3g} chat-hours: more than {rate:.3g} per chat-hour"
+                return Trouble("knee", str(threshold), first_sign_s, why)
+        return None
+
+    def _since_begun(self, look: Look) -> Facts:
+        """Return what happened since the step began, with its exposure until this look."""
+        facts = facts_of(look, self._begun, self._rules.timeout_s)
+        facts.books.exposure_s = self._record.exposure.chat_hours * _HOUR_S
+        return facts
 
     def _note_exposure(self, look: Look) -> None:
         """Add the chat-hours and drops since the last look."""
         record, last = self._record, self._last
         hours = (look.at - last.at) * (look.open + last.open) / 2 / _HOUR_S
-        drops = look.books.fates.dropped.most - last.books.fates.dropped.most
-        new = DropExposure(drops, hours)
+        dropped, before = look.books.fates.dropped, last.books.fates.dropped
+        new = DropExposure(dropped.most - before.most, hours, dropped.least - before.least)
         record.exposure += new
         if record.reached is not None and last.at >= record.reached + self._rules.timeout_s:
             record.proven += new
-        if drops > 0:
-            self._signs.setdefault(DROPS, look.at)
 
     def _note_signs(self, look: Look) -> None:
         """Note since which window each threshold has been broken without interruption."""
-        # Judging is most of the work of a look, and a window has all sessions.
+        # Once a window is enough, and less work: a window has all sessions.
         if look.at - self._watched.at < 0.9 * self._rules.window_s:
             return
         facts = facts_of(look, self._watched, self._rules.timeout_s)
         self._watched = look
         for threshold in self._thresholds:
-            name, value = str(threshold), judge(threshold, facts).value
+            if is_hourly(threshold):
+                continue
+            name, value = str(threshold), observed(threshold.metric, facts)
             if value is None:
                 continue
             if not threshold.holds(value):
@@ -352,10 +367,8 @@ class Step:
         metric = threshold.metric
         limit = metric.subject == Verdict.REFUSED or metric.operation == "RequestChat"
         at = self._signs.get(str(threshold), look.at)
-        why = judgement.why
-        if judgement.result == ThresholdResult.INCONCLUSIVE and judgement.value is not None:
-            value = f"{100 * judgement.value:.3g} %" if metric.kind == "rate" else f"{1000 * judgement.value:.4g} ms"
-            why = f"it measured {value}, of {judgement.samples} samples"
+        measured = judgement.value is not None and (metric.kind == "rate" or metric.q is not None)
+        why = _measured(judgement) if measured else judgement.why
         return Trouble("limit" if limit else "knee", str(threshold), at, why)
 
     # -- windows -----------------------------------------------------------------------------------
@@ -407,16 +420,38 @@ def _is_met(judgement: Judgement, facts: Facts) -> bool | None:
         return None
     asked = question(threshold, facts)
     share, limit = asked.share, asked.limit
-    allowed = limit * share.n
-    if min(allowed, share.n - allowed) < LEAST_SAMPLES:
+    # Of sessions that are open it is not known what will become of them.
+    allowed = limit * share.whole
+    if min(allowed, share.whole - allowed) < LEAST_SAMPLES:
         return None
     return share.most <= allowed if asked.wants_low else share.least >= allowed
+
+
+def _measured(judgement: Judgement) -> str:
+    """Return what a rate or percentile was. The confidence of its judgement is left out: it needs independence."""
+    metric, value = judgement.threshold.metric, judgement.value or 0.0
+    beyond = "" if not judgement.beyond else "less than " if metric.subject == "margin" else "more than "
+    amount = share_text(value) if metric.kind == "rate" else f"{1000 * value:.4g} ms"
+    return f"it measured {beyond}{amount}, of {judgement.samples} samples"
 
 
 def _latency(books: Books, q: float) -> float | None:
     """Return a quantile of the latency of GetMessages (seconds); None if there was none."""
     latency = books.latency.get("GetMessages")
     return None if latency is None else latency.figure(q)
+
+
+def _events(threshold: Threshold, count: int) -> str:
+    """Return a number of the events that a rate per chat-hour counts, in words."""
+    subject = threshold.metric.subject
+    if subject == DROPPED:
+        return f"{count} {'drop' if count == 1 else 'drops'}"
+    return f"{count} {'session' if count == 1 else 'sessions'} {subject}"
+
+
+def is_hourly(threshold: Threshold) -> bool:
+    """Return whether the threshold is about a rate per chat-hour."""
+    return threshold.metric.kind == "hourly rate"
 
 
 def is_fact(threshold: Threshold) -> bool:
@@ -427,8 +462,8 @@ def is_fact(threshold: Threshold) -> bool:
 def facts_of(now: Look, since: Look, timeout_s: float) -> Facts:
     """Return what happened since another look, with the sessions that are open now.
 
-    Open sessions are alive, like sessions cut off with a confirmed goodbye, and are counted as such. Those really cut
-    off since then (when the load was reduced) are left out.
+    Open sessions count as sessions that are cut off with a confirmed goodbye. Those really cut off since then (when the
+    load was reduced) are left out.
     """
     books = now.books.since(since.books)
     books.verdicts[Verdict.CUT_OFF] += now.open

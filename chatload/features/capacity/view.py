@@ -10,16 +10,19 @@ from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
-from chatload.features.capacity.certificate import Certificate
+from chatload.features.capacity.certificate import Certificate, hold_to_show
 from chatload.features.capacity.search import CapacitySearch
-from chatload.features.capacity.step import DROPS, StepRecord, Trouble
+from chatload.features.capacity.step import StepRecord, Trouble, is_hourly
 from chatload.render import charts, words
 from chatload.render import document as doc
 from chatload.render.document import Tone
 from chatload.render.html import html
 from chatload.render.output import write_text
 from chatload.render.terminal import render
+from chatload.stats.rates import per_unit_text
 from chatload.stats.usl import Interval, Usl, fit
+from chatload.thresholds.metrics import parse
+from chatload.vocabulary import DROPPED
 
 #: `schema_version` of every capacity.json this code makes.
 SCHEMA_VERSION = 2
@@ -33,7 +36,6 @@ _MINUTES_FROM_S = 300.0
 def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
     """Return capacity.json of a search that is over. course: time (seconds), sessions wanted, sessions open."""
     result, rules = search.stop(), search.rules
-    thresholds = [str(threshold) for threshold in search.thresholds]
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
@@ -41,7 +43,7 @@ def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]
         "capacity": _capacity(result.capacity),
         "claim": result.is_claim,
         "trouble": _trouble(result.trouble),
-        "thresholds": thresholds if rules.drop_limit is None else [*thresholds, DROPS],
+        "thresholds": [str(threshold) for threshold in search.thresholds],
         "confidence": rules.confidence,
         "rules": {
             "start": rules.start, "ceiling": rules.ceiling, "resolution": rules.resolution, "hold_s": rules.hold_s,
@@ -207,25 +209,36 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
     if capacity is not None:
         said += _about_capacity(facts, capacity)
     if trouble is not None:
-        what = trouble["metric"] or "the generator"
-        said.append(f"first sign of trouble: {what}, {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
+        failed, what = facts["failed"], trouble["metric"] or "the generator"
+        where = (
+            f"the lowest load above it that was not held, {words.plural(failed, 'session')}" if failed else "trouble"
+        )
+        said.append(f"{where}: {what}, first seen {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
     fitted = "too few saturated loads were measured for a fit" if usl is None else usl_words(usl)
     return [*said, f"Universal Scalability Law: {fitted}"]
 
 
 def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> Iterator[str]:
     lower, bound = capacity["lower"], capacity["drops_per_chat_hour_upper"]
+    timeout_s = facts["rules"]["flex_disconnect_timeout_s"]
     confirmed = (
         f"{words.plural(lower, 'session')} were held for {words.duration(facts['rules']['confirming_s'])} at the end"
     )
     if bound is None:
         yield f"{confirmed}; nothing is claimed about drops, because the hold was too short for one to show"
     else:
-        drops = words.plural(capacity["drops"], "drop")
+        drops, sure = words.plural(capacity["drops"], "drop"), words.confidence(facts["confidence"])
         yield (
-            f"{confirmed}: {drops} in {capacity['chat_hours']:.3g} chat-hours, so at most {bound:.2g} drops per "
-            f"chat-hour ({words.confidence(facts['confidence'])} confidence, if drops are independent)"
+            f"{confirmed}; steps at {_sessions(capacity)} had {drops} in {capacity['chat_hours']:.3g} chat-hours: at "
+            f"most {per_unit_text(bound, up=True)} per chat-hour ({sure} confidence, if drops are independent)"
         )
+    for threshold in map(parse, facts["thresholds"]):
+        if is_hourly(threshold) and threshold.metric.subject == DROPPED and (bound is None or bound >= threshold.limit):
+            hold_s = hold_to_show(threshold.limit, lower, timeout_s, facts["confidence"])
+            yield (
+                f"{threshold} is not shown for {words.plural(lower, 'session')}, only not refuted: --confirm-hold "
+                f"{math.ceil(hold_s)}s is long enough to show it if no chat is dropped"
+            )
     low = [step for step in facts["steps"] if step["load"] < lower and step["outcome"] in ("held", "not held")]
     lost = sum(step["outcome"] == "not held" for step in low)
     if facts["kind"] == "knee" and lost:
@@ -243,7 +256,11 @@ def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> It
 
 def usl_words(usl: Mapping[str, Any]) -> str:
     """The fit in words."""
-    sigma, kappa = (f"{name} {usl[name]:.2g} ({_span(usl[f'{name}_interval'], '.2g')})" for name in ("sigma", "kappa"))
+    sigma, kappa = (
+        f"{name} {'not determined' if usl[name] is None else format(usl[name], '.2g')} "
+        f"({_span(usl[f'{name}_interval'], '.2g')})"
+        for name in ("sigma", "kappa")
+    )
     if usl["peak"] is None:
         return f"{sigma}, {kappa}; {usl['why']}"
     return (
@@ -252,8 +269,9 @@ def usl_words(usl: Mapping[str, Any]) -> str:
 
 
 def _span(interval: Sequence[float | None], form: str) -> str:
-    low, high = ("unbounded" if end is None else format(end, form) for end in interval)
-    return f"{low} to {high}"
+    low, high = interval
+    least = format(low or 0.0, form)
+    return f"{least} to {high:{form}}" if high is not None else f"at least {least}, no upper bound"
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> doc.Table:
@@ -287,11 +305,12 @@ def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[doc.Inline, 
 
 
 def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
-    if facts["capacity"] is not None:
+    if facts["kind"] == "knee" and facts["capacity"] is not None:
         yield _chance(facts)
     if facts["steps"]:
         yield _over_time(facts)
         yield _latency(facts)
+    if any(step["refused"] or step["dropped"] for step in facts["steps"]):
         yield _losses(facts)
     if facts["usl"] is not None:
         yield _throughput(facts["usl"])
@@ -344,8 +363,9 @@ def _chance(facts: Mapping[str, Any]) -> doc.Chart:
     layers = [
         charts.line(curve, across, up),
         charts.layer(dots, mark, x=across, y=up, size=size, description={"field": "tip"}),
-        *charts.mark_line(capacity["lower"], "capacity, at least", "var(--soft)"),
-        *(charts.mark_line(capacity["upper"], "at most", "var(--soft)", 18) if capacity["upper"] > low else []),
+        # Left of the interval there is room below the curve, right of it above the curve.
+        *charts.mark_line(capacity["lower"], f"at least {capacity['lower']}", "var(--soft)", 110),
+        *charts.mark_line(capacity["upper"], f"at most {capacity['upper']}", "var(--soft)", 70, name_right=True),
     ]
     said = (
         "Dots: the share of steps held at each load; a larger dot is more steps. Line: the fitted chance that a step "
@@ -384,8 +404,12 @@ def _losses(facts: Mapping[str, Any]) -> doc.Chart:
 
 def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
     curve, across = [row for row in usl["curve"] if None not in row.values()], charts.x("load", "sessions")
-    low, fit, measured = (charts.y(field, "successful requests/s") for field in ("low", "fit", "requests_per_s"))
-    band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2}
+    # Beyond the loads that were measured, the band soon has no upper end.
+    scale = {"domain": [0, 2 * max(row["requests_per_s"] for row in usl["points"])]}
+    low, fit, measured = (
+        charts.y(field, "successful requests/s", scale=scale) for field in ("low", "fit", "requests_per_s")
+    )
+    band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2, "clip": True}
     dots = {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
     layers = [
         charts.layer(curve, band, x=across, y=low, y2={"field": "high"}),

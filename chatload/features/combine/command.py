@@ -7,15 +7,14 @@ import click
 from chatload import exit_codes
 from chatload.click_types import CONFIDENCE, COUNT, warn
 from chatload.errors import UsageError
-from chatload.features.combine.compute import can_be_combined, combine_runs
+from chatload.features.combine.compute import CombinedRuns, combine_runs, judge_by_run
 from chatload.features.combine.view import combined_document
 from chatload.features.report.summary import facts_of, refuse_unusable, summarize
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 from chatload.run.settings import GATES, RunSettings, settings_differences
 from chatload.thresholds.gate import Gate, regate
-from chatload.thresholds.judgement import overall_of
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, Threshold, parse
 from chatload.vocabulary import ThresholdResult
 
 _EXIT = {
@@ -37,6 +36,7 @@ _EXIT = {
     "--incident-size", type=COUNT,
     help="The largest number of sessions that one incident takes. Default: the first run's, or 1.",
 )  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
 def combine(
     runs: tuple[Path, ...],
@@ -44,15 +44,17 @@ def combine(
     named: str | None,
     confidence: float | None,
     incident_size: int | None,
+    as_json: bool,
     markdown: Path | None,
 ) -> int:
     """Judge the rates of repeated RUNs together. It may be done after each run, until it is decided.
 
     A run that is repeated until it passes passes too often. The result of this command keeps its confidence
     however often it is asked, if every run since the first is given. Rates of sessions and incidents.per_hour
-    are judged; percentiles and counts are not.
+    are judged by all runs together. Other thresholds pass if they pass in every run, and fail if they fail
+    in every run.
 
-    Exit codes: 0 all of them pass, 1 one fails, 2 wrong usage, 3 a run is invalid, 4 one is undecided.
+    Exit codes: 0 all thresholds pass, 1 one fails, 2 wrong usage, 3 a run is invalid, 4 one is undecided.
 
     \b
     Examples: chatload combine reports/monday reports/tuesday --gate standard
@@ -63,6 +65,8 @@ def combine(
         raise UsageError("a run is given twice: its evidence would count twice", "name each run once")
     gate: Gate | None = None
     facts: list[Facts] = []
+    alone: list[dict[Threshold, ThresholdResult]] = []
+    aborted: list[str] = []
     first: RunSettings | None = None
     for run in runs:
         with RunReader.open(run) as reader:
@@ -73,7 +77,11 @@ def combine(
             differences = settings_differences([first], [reader.settings])
             if different := [difference for difference in differences if difference.defines_load]:
                 raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")
-            refuse_unusable(summarize(reader), str(run), "repeat it; an invalid run shows nothing about the server")
+            summary = summarize(reader, gate)
+            refuse_unusable(summary, str(run), "repeat it; an invalid run shows nothing about the server")
+            alone.append({parse(item["expression"]): ThresholdResult(item["result"]) for item in summary["thresholds"]})
+            if summary["aborted"]:
+                aborted.append(f"{run}: {summary['aborted']}")
             facts.append(facts_of(reader, reader.books()))
     assert gate is not None
     judged = combine_runs(gate, facts)
@@ -81,8 +89,6 @@ def combine(
         raise UsageError(
             "no threshold on a rate of sessions or on incidents", "give --gate standard, or --threshold EXPR"
         )
-    left_out = [threshold for threshold in gate.thresholds if not can_be_combined(threshold)]
-    deliver(combined_document(judged, left_out, gate, [str(run) for run in runs]), markdown_file=markdown)
-    worst = overall_of(item.result for item in judged)
-    assert worst is not None
-    return _EXIT[worst]
+    made = CombinedRuns([str(run) for run in runs], gate, judged, judge_by_run(gate, alone), aborted)
+    deliver(combined_document(made), made.to_dict() if as_json else None, markdown)
+    return _EXIT[made.result]

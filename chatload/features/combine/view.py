@@ -3,13 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from chatload.features.combine.compute import CombinedThreshold
+from chatload.features.combine.compute import CombinedRuns, CombinedThreshold, ThresholdByRun
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone
-from chatload.thresholds.gate import Gate
-from chatload.thresholds.judgement import overall_of
-from chatload.thresholds.metrics import Threshold
 from chatload.vocabulary import ThresholdResult
 
 _TONES = {
@@ -22,11 +19,15 @@ _RULE = (
 )
 
 
-def combined_document(
-    judged: Sequence[CombinedThreshold], left_out: Sequence[Threshold], gate: Gate, runs: Sequence[str]
-) -> doc.Document:
-    """Return thresholds judged by several runs. left_out: those that cannot be combined. runs: their names."""
-    result = overall_of(item.result for item in judged)
+_BY_RUN = (
+    "The evidence about these thresholds does not add up over runs, because they are not rates of sessions or of "
+    "incidents. They pass if they pass in every run, and fail if they fail in every run."
+)
+
+
+def combined_document(made: CombinedRuns) -> doc.Document:
+    """Return runs that are judged together."""
+    gate, result = made.gate, made.result
     rows = [
         doc.TableRow(
             (
@@ -38,9 +39,10 @@ def combined_document(
             ),
             note=_why(item),
         )
-        for item in judged
+        for item in made.combined
     ]
-    caption = f"odds: the evidence for the threshold, or against it. {1 / (1 - gate.confidence):.3g} to 1 decide"
+    caption = "of: without sessions that the end of a run cut off, which are no evidence for a low rate; "
+    caption += f"odds: the evidence for the threshold, or against it. {1 / (1 - gate.confidence):.3g} to 1 decide"
     shown = doc.columns(("threshold", "result", "against it", "of", "odds"), "llrrr")
     chance = words.confidence(1 - gate.confidence)
     known = [doc.Sentence(_RULE.format(chance))]
@@ -48,19 +50,32 @@ def combined_document(
         known.append(doc.Sentence(f"Assumed: no incident takes more than {gate.incident_size} sessions."))
     else:
         known.append(doc.Sentence("Assumed: sessions are independent unless a run shows otherwise (--incident-size)."))
-    if left_out:
-        names = ", ".join(threshold.metric.name for threshold in left_out)
-        known.append(doc.Sentence(f"Not combined, because they are not rates of sessions or of incidents: {names}."))
-    badge = doc.Badge("nothing judged" if result is None else result, Tone.SOFT if result is None else _TONES[result])
-    sections = [
-        doc.Section("Thresholds", (doc.Table("Thresholds", shown, rows, caption),)),
-        doc.Section("What must be known with it", known),
+    known += [doc.Sentence(f"Ended early as hopeless: {why}", Tone.BAD) for why in made.aborted]
+    sections = [doc.Section("Thresholds", (doc.Table("Thresholds", shown, rows, caption),))]
+    if made.by_run:
+        sections.append(doc.Section("Judged in each run by itself", (_by_run(made.by_run), doc.Sentence(_BY_RUN))))
+    sections.append(doc.Section("What must be known with it", known))
+    runs = words.plural(len(made.runs), "run")
+    return doc.Document(doc.Sentence(f"{runs} judged together"), sections, doc.Badge(result, _TONES[result]))
+
+
+def _by_run(items: Sequence[ThresholdByRun]) -> doc.Table:
+    rows = [
+        doc.TableRow(
+            (
+                doc.TableCell(doc.Code(str(item.threshold))),
+                doc.TableCell(item.result, _TONES[item.result], strong=True),
+                *(words.number(item.results.count(result)) for result in _TONES),
+            )
+        )
+        for item in items
     ]
-    return doc.Document(doc.Sentence(f"{words.plural(len(runs), 'run')} judged together"), sections, badge)
+    headings = ("threshold", "result", *(f"runs: {result}" for result in _TONES))
+    return doc.Table("Judged in each run by itself", doc.columns(headings, "llrrr"), rows)
 
 
 def _exposure(item: CombinedThreshold, amount: float) -> str:
-    if item.threshold.metric.kind == "hourly rate":
+    if item.unit == "hour":
         return f"{amount:.3g} h"
     return words.plural(math.ceil(amount), "session")
 

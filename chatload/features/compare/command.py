@@ -9,13 +9,14 @@ import click
 import numpy as np
 
 from chatload import exit_codes, units
-from chatload.click_types import SHARE_BELOW_1, QuantityType
+from chatload.click_types import QuantityType
 from chatload.errors import UsageError
 from chatload.features.compare.compute import (
     ENOUGH_RUNS,
     EQUIVALENT,
     NOT_COMPARABLE,
     WORSE,
+    DropsJudged,
     RunFigures,
     Tolerance,
     bounds,
@@ -26,7 +27,7 @@ from chatload.features.compare.compute import (
 from chatload.features.compare.power import MOST_RUNS, findable_by, make_plan
 from chatload.features.compare.view import comparison_document, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
-from chatload.render.output import deliver
+from chatload.render.output import deliver, tolerance_options
 from chatload.run.reader import RunReader
 from chatload.run.settings import SettingDifference, settings_differences
 
@@ -62,13 +63,11 @@ _RUNS = units.COUNT.within(ENOUGH_RUNS, MOST_RUNS, f"a whole number from {ENOUGH
 
 @click.command(cls=TwoSides, short_help="Compare runs with runs: worse, better, equivalent or undecided.")
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
+@tolerance_options
 @click.option(
-    "--tolerance", type=SHARE_BELOW_1, default="5%", show_default=True,
-    help="The least change of a duration that matters; of a margin, this part of the timeout.",
-)  # fmt: skip
-@click.option(
-    "--rate-tolerance", type=SHARE_BELOW_1, default="0.1%", show_default=True,
-    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
+    "--drops", type=click.Choice([way.value for way in DropsJudged]), default=DropsJudged.AUTO.value, show_default=True,
+    help="The rate of drops that is judged. auto: per chat-hour if the end of a run cut off more than 10 % of its "
+    "chats, else per session.",
 )  # fmt: skip
 @click.option(
     "--require-equivalence", is_flag=True,
@@ -97,6 +96,8 @@ def compare(
     runs: tuple[list[str], list[str]],
     tolerance: float,
     rate_tolerance: float,
+    hourly_tolerance: float,
+    drops: str,
     require_equivalence: bool,
     allow_blocked: bool,
     allow_different: bool,
@@ -110,8 +111,9 @@ def compare(
     """Compare runs before -- with runs after it: worse, better, equivalent or undecided.
 
     The unit of evidence is the run, because all requests of a run have the same conditions. With at
-    least four runs per side (more are better), six metrics are judged: dropped sessions, unserved
-    sessions, unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse"
+    least four runs per side (more are better), six metrics are judged: dropped sessions (or drops per
+    chat-hour, see --drops), unserved sessions, unsuccessful requests, GetMessages latency p99, refresh
+    lateness p99, margin p1. "worse"
     and "better" need a change beyond the tolerance that is larger than the noise between runs. Of 100
     comparisons of equal things, at most 5 say better or worse. "equivalent" needs an interval within
     the tolerance. "undecided" does not mean equal: the first table says which regressions these runs
@@ -131,15 +133,15 @@ def compare(
       chatload compare v1-* -- v2-* --tolerance 10% --require-equivalence
     """
     base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
-    tolerated = Tolerance(tolerance, rate_tolerance)
+    tolerated = Tolerance(tolerance, rate_tolerance, hourly_tolerance)
     if plan:
         earlier = _earlier(base, count, allow_different)
-        made = make_plan(earlier, count, tolerated, require_equivalence, np.random.default_rng())
+        made = make_plan(earlier, count, tolerated, require_equivalence, np.random.default_rng(), DropsJudged(drops))
         deliver(plan_document(made), made.to_dict() if as_json else None, markdown, html)
         return exit_codes.PASSED
     if count is not None:
         raise UsageError("--runs needs --plan")
-    comparison = compare_runs(base, new, tolerated, allow_blocked)
+    comparison = compare_runs(base, new, tolerated, allow_blocked, DropsJudged(drops))
     _refuse_different(comparison.differences, allow_different)
     found = findable_by(comparison)
     data = {**comparison.to_dict(), "findable": [item.to_dict() for item in found]}
@@ -188,5 +190,6 @@ def _read(name: str, allow_invalid: bool) -> RunFigures:
         identity=hashlib.sha256(told.encode()).hexdigest(),
         bounds=bounds(books),
         trials=trials(books, confirmed),
+        is_censored=summary["exposure"]["censored"],
         problems=(*summary["invalid_reasons"], *summary["books"]["imbalances"]),
     )

@@ -19,6 +19,9 @@ difference between the sides is judged with the methods of `chatload.stats.two_s
 All else is *undecided*: a difference may exist, and these runs are too few or too noisy to show or to exclude it.
 
 The order of the runs decides whether the tests hold at all, see `chatload.features.compare.order`.
+
+Drops are judged per session, or per chat-hour if the end of a run cut off many of its chats (`family_of`). In such a
+run a rate per session is too low, and depends on the length of the run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +38,7 @@ from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, SettingDifference, settings_differences
 from chatload.stats.two_samples import Floats, MeanDifference, SampleDesign
+from chatload.thresholds.metrics import CENSORED_ABOVE, Facts
 from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
 #: Minimum number of runs per side for a result: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.
@@ -62,6 +66,7 @@ class FigureKind(StrEnum):
     """How figures of a metric are compared: as a ratio, or as a difference."""
 
     RATE = "rate"  # a share from 0 to 1; difference
+    HOURLY = "hourly rate"  # events per chat-hour; difference
     DURATION = "duration"  # seconds; ratio
     COUNT = "count"  # a number above 0; ratio
     MARGIN = "margin"  # seconds, below 0 where a refresh came late; difference
@@ -70,12 +75,32 @@ class FigureKind(StrEnum):
     def is_ratio(self) -> bool:
         return self in (FigureKind.DURATION, FigureKind.COUNT)
 
+    def counting_error(self, rate: float, trials: float) -> float:
+        """Return the standard error of a rate of independent events: binomial, or Poisson for an hourly rate."""
+        return sqrt(max(rate if self is FigureKind.HOURLY else rate * (1 - rate), 0.0) / trials)
+
+    def cautious_error(self, rate: float, trials: float) -> float:
+        """Return `counting_error` after one more event, and for a share one more miss: above 0 also without an event.
+
+        Source: A. Agresti and B. Caffo, "Simple and effective confidence intervals for proportions and differences of
+        proportions", The American Statistician 54 (2000). For an hourly rate, the miss has no counterpart.
+        """
+        more = trials if self is FigureKind.HOURLY else trials + 2
+        return self.counting_error((rate * trials + 1) / more, more)
+
+
+class DropsJudged(StrEnum):
+    """Which rate of drops is judged. AUTO: per chat-hour if a run is censored (see `RunFigures`)."""
+
+    AUTO = "auto"
+    PER_SESSION = "per-session"
+    PER_CHAT_HOUR = "per-chat-hour"
+
 
 @dataclass(frozen=True)
 class ComparedMetric:
     """One thing that is compared. `key` is its path in words of summary.json; `label` is for people.
 
-    judged: belongs to the family that gets a result; all others are shown without one.
     lower_is_better: None where neither direction is good by itself.
     least: differences below it never matter, whatever their ratio (in the metric's own unit).
     """
@@ -84,23 +109,24 @@ class ComparedMetric:
     label: str
     kind: FigureKind
     lower_is_better: bool | None = True
-    judged: bool = False
     least: float = 0.0
 
 
-DROPPED = ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE, judged=True)
-UNSERVED = ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE, judged=True)
-UNSUCCESSFUL = ComparedMetric("requests.unsuccessful.rate", "unsuccessful requests", FigureKind.RATE, judged=True)
-#: The metrics that are judged, fixed before any run is read. Only six, so that five runs per side are enough.
+DROPPED = ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE)
+#: A key of summary.json, like the others.
+DROPPED_HOURLY = ComparedMetric("exposure.dropped_per_chat_hour.rate", "drops per chat-hour", FigureKind.HOURLY)
+UNSERVED = ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE)
+UNSUCCESSFUL = ComparedMetric("requests.unsuccessful.rate", "unsuccessful requests", FigureKind.RATE)
+#: The metrics that are judged, if not as in `family_of`. Only six, so that five runs per side are enough.
 FAMILY = (
     DROPPED,
     UNSERVED,
     UNSUCCESSFUL,
     ComparedMetric("requests.GetMessages.latency_s.p99", "GetMessages latency p99", FigureKind.DURATION,
-           judged=True, least=LATENCY_FLOOR_S),
+           least=LATENCY_FLOOR_S),
     ComparedMetric("refresh.lateness_s.p99", "refresh lateness p99", FigureKind.DURATION,
-           judged=True, least=LATENESS_FLOOR_S),
-    ComparedMetric("refresh.margin_s.p1", "margin p1", FigureKind.MARGIN, lower_is_better=False, judged=True),
+           least=LATENESS_FLOOR_S),
+    ComparedMetric("refresh.margin_s.p1", "margin p1", FigureKind.MARGIN, lower_is_better=False),
 )  # fmt: skip
 #: What the family's words mean; reports print it.
 FAMILY_TERMS = (
@@ -109,7 +135,7 @@ FAMILY_TERMS = (
     "unserved: started but never accepted, of all sessions",
     "unsuccessful: requests with any outcome but 0/false and 0/true",
 )
-_JUDGED = {metric.key: metric for metric in FAMILY}
+_BY_KEY = {metric.key: metric for metric in FAMILY}
 
 
 @dataclass(frozen=True)
@@ -119,7 +145,8 @@ class RunFigures:
     run: where it is, as the user named it. figures: what was measured; a metric without samples is missing. timeout_s:
     the flex-disconnect-timeout. bounds: figures that are only lower bounds (for margins upper ones), because of
     requests without an answer or the last silences of chats. trials: of how many sessions or requests a judged rate is
-    a share. identity: equal for two copies of one run. problems: why it is invalid or does not balance.
+    a share; of an hourly rate, the hours. is_censored: the end of the run cut off so many chats that its rates per
+    session are too low. identity: equal for two copies of one run. problems: why it is invalid or does not balance.
     """
 
     run: str
@@ -130,8 +157,20 @@ class RunFigures:
     sessions: int = 0
     identity: str = ""
     bounds: frozenset[ComparedMetric] = frozenset()
-    trials: Mapping[ComparedMetric, int] = field(default_factory=dict)
+    trials: Mapping[ComparedMetric, float] = field(default_factory=dict)
+    is_censored: bool = False
     problems: tuple[str, ...] = ()
+
+
+def family_of(runs: Sequence[RunFigures], drops: DropsJudged = DropsJudged.AUTO) -> tuple[ComparedMetric, ...]:
+    """Return the metrics that are judged: FAMILY, with drops per chat-hour in place of the dropped sessions if asked.
+
+    AUTO looks only at how many chats were cut off, not at the drops. So it does not choose the rate that differs more.
+    """
+    by_hour = drops is DropsJudged.PER_CHAT_HOUR
+    if drops is DropsJudged.AUTO:
+        by_hour = any(run.is_censored for run in runs)
+    return (DROPPED_HOURLY, *FAMILY[1:]) if by_hour else FAMILY
 
 
 #: A metric, its figure in one run, and whether that is only a bound.
@@ -152,11 +191,17 @@ def bounds(books: Books) -> frozenset[ComparedMetric]:
     return frozenset(metric for metric, _, is_bound in _durations(books, None) if is_bound)
 
 
-def trials(books: Books, cut_off_confirmed: int = 0) -> dict[ComparedMetric, int]:
-    """Return of how many sessions or requests each judged rate of `measure` is a share."""
+def trials(books: Books, cut_off_confirmed: int = 0) -> dict[ComparedMetric, float]:
+    """Return of how many sessions, chat-hours or requests each judged rate of `measure` is one."""
     fates = books.fates
     requests = sum(n for by in books.outcomes.values() for n in by.values())
-    return {DROPPED: fates.known(cut_off_confirmed), UNSERVED: fates.ended, UNSUCCESSFUL: requests}
+    hours = Facts(books).chat_hours
+    return {
+        DROPPED: fates.known(cut_off_confirmed),
+        DROPPED_HOURLY: hours,
+        UNSERVED: fates.ended,
+        UNSUCCESSFUL: requests,
+    }
 
 
 def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
@@ -168,6 +213,7 @@ def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
     outcomes = chain.from_iterable(by.items() for by in books.outcomes.values())
     parts = {
         DROPPED: fates.dropped.most,
+        DROPPED_HOURLY: fates.dropped.most,
         UNSERVED: fates.never_accepted.most,
         UNSUCCESSFUL: sum(n for outcome, n in outcomes if outcome not in SUCCESSFUL),
     }
@@ -193,7 +239,7 @@ def _durations(books: Books, timeout_s: float | None) -> Iterator[_Figure]:
     for key, label, samples, least in tails:
         for quantile, q in _TAIL.items():
             name, says = f"{key}.{quantile}", f"{label} {quantile.replace('_', '.')}"
-            metric = _JUDGED.get(name) or ComparedMetric(name, says, FigureKind.DURATION, least=least)
+            metric = _BY_KEY.get(name) or ComparedMetric(name, says, FigureKind.DURATION, least=least)
             yield metric, samples.figure(q), _is_bound(samples, q)
     for quantile in ("p50", "p99"):
         q = _TAIL[quantile]
@@ -201,7 +247,7 @@ def _durations(books: Books, timeout_s: float | None) -> Iterator[_Figure]:
         yield metric, books.gap.figure(q), _is_bound(books.gap, q)
     for quantile, q in _MARGINS.items():
         name, gap = f"refresh.margin_s.{quantile}", books.gap.figure(q)
-        metric = _JUDGED.get(name) or ComparedMetric(name, f"margin {quantile}", FigureKind.MARGIN, False)
+        metric = _BY_KEY.get(name) or ComparedMetric(name, f"margin {quantile}", FigureKind.MARGIN, False)
         yield metric, None if gap is None or timeout_s is None else timeout_s - gap, _is_bound(books.gap, q)
 
 
@@ -215,26 +261,30 @@ class Tolerance:
     """The smallest effect that matters.
 
     relative: for a duration or count, this part of it; for a margin, this part of the timeout. rate: for a rate, this
-    difference (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower rate.
+    difference (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower rate. hourly: the same for a rate
+    per chat-hour; by default 0.1 % of chats of six minutes.
     """
 
     relative: float = 0.05
     rate: float = 0.001
+    hourly: float = 0.01
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
     """One metric, side by side; values in the metric's own unit.
 
-    base, new: a figure for each run, None if the run had no samples. base_mean, new_mean: over runs, geometric for
-    durations and counts. change: new / base - 1; for rates and margins new - base. interval: of `change`; each end
-    holds with CONFIDENCE, for this metric alone. estimate: the difference on the scale of `scaled`. matters_from: the
-    least `change` upwards that the tolerance does not cover. p: the larger one of the two tests, with all judged
-    metrics taken into account. word: better, worse, equivalent or undecided; None if the metric is not judged.
-    base_is_bound, new_is_bound: a figure of that side is only a bound (see `RunFigures.bounds`).
+    in_family: it belongs to the family that gets a result; all others are shown without one. base, new: a figure for
+    each run, None if the run had no samples. base_mean, new_mean: over runs, geometric for durations and counts.
+    change: new / base - 1; for rates and margins new - base. interval: of `change`; each end holds with CONFIDENCE, for
+    this metric alone. estimate: the difference on the scale of `scaled`. matters_from: the least `change` upwards that
+    the tolerance does not cover. p: the larger one of the two tests, with all judged metrics taken into account. word:
+    better, worse, equivalent or undecided; None if the metric is not judged. base_is_bound, new_is_bound: a figure of
+    that side is only a bound (see `RunFigures.bounds`).
     """
 
     metric: ComparedMetric
+    in_family: bool
     base: tuple[float | None, ...]
     new: tuple[float | None, ...]
     base_mean: float | None = None
@@ -287,7 +337,7 @@ class Comparison:
     @property
     def unmeasured(self) -> list[ComparisonRow]:
         """The metrics that should be judged and were measured in some of the runs only."""
-        rows = [row for row in self.rows if row.metric.judged]
+        rows = [row for row in self.rows if row.in_family]
         return [
             row for row in rows if None in (figures := (*row.base, *row.new)) and any(f is not None for f in figures)
         ]
@@ -324,9 +374,9 @@ def _run_to_dict(run: RunFigures) -> dict[str, Any]:
 
 def _row_to_dict(row: ComparisonRow) -> dict[str, Any]:
     data, metric = vars(row).copy(), row.metric
-    del data["metric"], data["estimate"]
+    del data["metric"], data["estimate"], data["in_family"]
     change_is = "ratio_minus_1" if metric.kind.is_ratio else "difference"
-    return {"label": metric.label, "kind": metric.kind, "judged": metric.judged, "change_is": change_is, **data}
+    return {"label": metric.label, "kind": metric.kind, "judged": row.in_family, "change_is": change_is, **data}
 
 
 def compare_runs(
@@ -334,6 +384,7 @@ def compare_runs(
     new: Sequence[RunFigures],
     tolerance: Tolerance = Tolerance(),
     allow_blocked: bool = False,
+    drops: DropsJudged = DropsJudged.AUTO,
 ) -> Comparison:
     """Compare two sides of at least one run each. allow_blocked: judge whatever the order of the runs is."""
     base, new, notes, apart = _distinct(base, new)
@@ -343,15 +394,17 @@ def compare_runs(
         base, new = (sorted(side, key=lambda run: run.started_at or 0.0) for side in (base, new))
     blocked = enough and not order.is_balanced and not allow_blocked
     design = order.design(len(base), len(new))
-    metrics = list(dict.fromkeys([*FAMILY, *chain.from_iterable(run.figures for run in (*base, *new))]))
-    rows = [_row(metric, base, new, design if enough else None) for metric in metrics]
+    family = family_of((*base, *new), drops)
+    metrics = list(dict.fromkeys([*family, *chain.from_iterable(run.figures for run in (*base, *new))]))
+    rows = [_row(metric, metric in family, base, new, design if enough else None) for metric in metrics]
     if enough and not blocked:
         rows = _judge(rows, design, tolerance, timeout_of((*base, *new)))
         notes += [
             f"{row.metric.label}: not measured in every run, so not judged"
             for row in rows
-            if row.metric.judged and row.word is None
+            if row.in_family and row.word is None
         ]
+    notes += _drops_notes((*base, *new), family, drops)
     differences = settings_differences([run.settings for run in base], [run.settings for run in new])
     return Comparison(tuple(base), tuple(new), tolerance, tuple(rows), order, blocked, tuple(differences), tuple(notes))
 
@@ -374,6 +427,19 @@ def _distinct(
     return list(sides[0].values()), list(sides[1].values()), notes, not both
 
 
+def _drops_notes(runs: Sequence[RunFigures], family: Sequence[ComparedMetric], drops: DropsJudged) -> Iterator[str]:
+    """Yield why drops are judged per chat-hour, or what is wrong with rates per session."""
+    censored = sum(run.is_censored for run in runs)
+    if not censored:
+        return
+    cut = f"the end of {censored} of {len(runs)} runs cut off more than {100 * CENSORED_ABOVE:g} % of the chats"
+    if DROPPED not in family:
+        if drops is DropsJudged.AUTO:
+            yield f"drops are compared per chat-hour, because {cut}"
+    else:
+        yield f"drops are compared per session, although {cut}: such a rate is lower than that of whole chats"
+
+
 def timeout_of(runs: Sequence[RunFigures]) -> float:
     """Return the mean flex-disconnect-timeout of the runs that have one (seconds), 0 if none has."""
     timeouts = [run.timeout_s for run in runs if run.timeout_s]
@@ -381,7 +447,11 @@ def timeout_of(runs: Sequence[RunFigures]) -> float:
 
 
 def _row(
-    metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], design: SampleDesign | None
+    metric: ComparedMetric,
+    in_family: bool,
+    base: Sequence[RunFigures],
+    new: Sequence[RunFigures],
+    design: SampleDesign | None,
 ) -> ComparisonRow:
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
     before, after = (scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
@@ -396,6 +466,7 @@ def _row(
             interval = float(unscaled_change(metric, low)), float(unscaled_change(metric, high))
     return ComparisonRow(
         metric,
+        in_family,
         seen,
         shown,
         base_mean=float(_unscaled(metric, before.mean())) if len(before) else None,
@@ -426,6 +497,8 @@ def least_change(metric: ComparedMetric, tolerance: Tolerance, timeout_s: float,
     """Return the least difference that matters, on the scale of `scaled`. lower: the lower mean, on the same scale."""
     if metric.kind is FigureKind.RATE:
         return tolerance.rate + tolerance.relative * lower
+    if metric.kind is FigureKind.HOURLY:
+        return tolerance.hourly + tolerance.relative * lower
     if metric.kind is FigureKind.MARGIN:
         return tolerance.relative * timeout_s
     return np.log1p(np.maximum(tolerance.relative, metric.least / _unscaled(metric, lower)))
@@ -434,15 +507,14 @@ def least_change(metric: ComparedMetric, tolerance: Tolerance, timeout_s: float,
 def sampling_error(metric: ComparedMetric, runs: Sequence[RunFigures]) -> float:
     """Return the least standard error of the mean of a rate over runs; 0 for other metrics.
 
-    Runs that all measured 0 do not prove that there is no noise. The error is that of a share of all sessions
-    (requests) of the runs, after one hit and one miss were added. Source: A. Agresti and B. Caffo, "Simple and
-    effective confidence intervals for proportions and differences of proportions", The American Statistician 54 (2000).
+    Runs that all measured 0 do not prove that there is no noise. The error is that of all sessions (requests,
+    chat-hours) of the runs together: `FigureKind.cautious_error`.
     """
     n = sum(run.trials.get(metric, 0) for run in runs)
     if not n:
         return 0.0
-    rate = (sum(run.figures.get(metric, 0.0) * run.trials.get(metric, 0) for run in runs) + 1) / (n + 2)
-    return sqrt(rate * (1 - rate) / (n + 2))
+    rate = sum(run.figures.get(metric, 0.0) * run.trials.get(metric, 0) for run in runs) / n
+    return metric.kind.cautious_error(rate, n)
 
 
 def _judge(
@@ -452,7 +524,7 @@ def _judge(
     statistics: dict[ComparedMetric, Floats] = {}
     least: dict[ComparedMetric, float] = {}
     for row in rows:
-        if row.metric.judged and row.estimate is not None:
+        if row.in_family and row.estimate is not None:
             sides = (scaled(row.metric, np.array(side, dtype=float)) for side in (row.base, row.new))
             labelled = design.labelled(*sides)
             lower = np.minimum(labelled.base_means, labelled.new_means)

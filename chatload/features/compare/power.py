@@ -19,9 +19,11 @@ from chatload.features.compare.compute import (
     FAMILY,
     ComparedMetric,
     Comparison,
+    DropsJudged,
     FigureKind,
     RunFigures,
     Tolerance,
+    family_of,
     least_change,
     scaled,
     timeout_of,
@@ -39,6 +41,8 @@ ASSUMED_NOISE = (0.02, 0.05, 0.1, 0.15, 0.3)
 _LATENCY = next(metric for metric in FAMILY if metric.key == "requests.GetMessages.latency_s.p99")
 #: The largest change of a duration that is examined: this factor.
 _LARGEST_RATIO = 100.0
+#: The largest change of a rate per chat-hour that is examined.
+_LARGEST_HOURLY = 3600.0
 _STEPS = 40
 
 
@@ -67,7 +71,7 @@ class RunNoise:
     """How much a metric varies from run to run, on the scale of `compute.scaled`.
 
     base_sd, new_sd: standard deviation of a run of each side; of pairs, that of their difference / sqrt(2). mean: of
-    the BASE runs. trials: sessions or requests of a run, if the metric is a rate of them; else 0.
+    the BASE runs. trials: sessions, requests or chat-hours of a run, if the metric is a rate of them; else 0.
     """
 
     metric: ComparedMetric
@@ -79,16 +83,15 @@ class RunNoise:
     def error(self, count: RunCount, change: float) -> tuple[float, float]:
         """Return the standard error of the mean of NEW minus the mean of BASE, and its degrees of freedom.
 
-        change: this difference. A rate has at least the noise of a binomial count, and an error as in `sampling_error`
-        also if all runs measured the same.
+        change: this difference. A rate has at least the noise of a count of independent events, and an error as in
+        `sampling_error` also if all runs measured the same.
         """
         variance = least = divisor = 0.0
         for sd, runs, rate in ((self.base_sd, count.base, self.mean), (self.new_sd, count.new, self.mean + change)):
             part = sd**2 / runs
-            if sessions := self.trials * runs:
-                part = max(part, rate * (1 - rate) / sessions)
-                adjusted = (rate * sessions + 1) / (sessions + 2)
-                least += adjusted * (1 - adjusted) / (sessions + 2)
+            if trials := self.trials * runs:
+                part = max(part, self.metric.kind.counting_error(rate, trials) ** 2)
+                least += self.metric.kind.cautious_error(rate, trials) ** 2
             variance += part
             divisor += part**2 / (runs - 1)
         fewest = min(count.base, count.new)
@@ -148,6 +151,8 @@ class Rules:
 def _largest(metric: ComparedMetric, mean: float, timeout_s: float) -> float:
     if metric.kind is FigureKind.RATE:
         return max(1 - mean, 0.0)
+    if metric.kind is FigureKind.HOURLY:
+        return _LARGEST_HOURLY
     return 2 * timeout_s if metric.kind is FigureKind.MARGIN else log(_LARGEST_RATIO)
 
 
@@ -213,13 +218,15 @@ def _rules(tolerance: Tolerance, runs: Sequence[RunFigures], noises: Sequence[Ru
 class ComparisonPlan:
     """A comparison that is to be made.
 
-    letters: the order of the runs, as in `RunOrder.letters`. equivalence: it is to be required. earlier: the number of
+    letters: the order of the runs, as in `RunOrder.letters`. drops: which rate of them will be judged. equivalence: it
+    is to be required. earlier: the number of
     runs whose noise was measured. findable: what the comparison can find of each metric, by the noise of the earlier
     runs. by_noise: what it can find of a duration, for assumed noises.
     """
 
     letters: str
     tolerance: Tolerance
+    drops: DropsJudged
     equivalence: bool
     earlier: int
     findable: tuple[Findable, ...]
@@ -235,6 +242,7 @@ class ComparisonPlan:
             "runs_per_side": self.runs,
             "order": self.letters,
             "tolerance": asdict(self.tolerance),
+            "drops": self.drops,
             "require_equivalence": self.equivalence,
             "earlier_runs": self.earlier,
             "findable": [item.to_dict() for item in self.findable],
@@ -248,6 +256,7 @@ def make_plan(
     tolerance: Tolerance,
     equivalence: bool,
     random: np.random.Generator,
+    drops: DropsJudged = DropsJudged.AUTO,
 ) -> ComparisonPlan:
     """Plan a comparison.
 
@@ -257,11 +266,12 @@ def make_plan(
         tolerance: the least change that matters.
         equivalence: the runs must also show in USUAL of all cases that equal things are equivalent.
         random: draws the order of the runs.
+        drops: which rate of drops will be judged.
 
     Raises:
         UsageError: runs is None, and a metric needs more than MOST_RUNS runs.
     """
-    noises = noise_of(earlier) if earlier else []
+    noises = noise_of(earlier, family_of(earlier, drops)) if earlier else []
     rules = _rules(tolerance, earlier, noises)
     if runs is None:
         runs = ENOUGH_RUNS
@@ -281,6 +291,7 @@ def make_plan(
     return ComparisonPlan(
         schedule(runs, random),
         tolerance,
+        drops,
         equivalence,
         len(earlier),
         tuple(findable(rules, noises, count)),
@@ -288,10 +299,10 @@ def make_plan(
     )
 
 
-def noise_of(runs: Sequence[RunFigures]) -> list[RunNoise]:
-    """Return the noise of runs of one system, for the judged metrics that all of them measured."""
+def noise_of(runs: Sequence[RunFigures], family: Sequence[ComparedMetric] = FAMILY) -> list[RunNoise]:
+    """Return the noise of runs of one system, for the metrics of `family` that all of them measured."""
     noises = []
-    for metric in FAMILY:
+    for metric in family:
         if all(metric in run.figures for run in runs):
             figures = _figures(metric, runs)
             sd = float(figures.std(ddof=1))

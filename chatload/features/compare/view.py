@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from chatload.features.compare.compute import (
     BETTER,
+    DROPPED_HOURLY,
     ENOUGH_RUNS,
     EQUIVALENT,
     FAMILY_TERMS,
@@ -13,6 +14,7 @@ from chatload.features.compare.compute import (
     ComparedMetric,
     Comparison,
     ComparisonRow,
+    DropsJudged,
     FigureKind,
     Tolerance,
 )
@@ -30,9 +32,9 @@ _SIDE_COLOURS = {"base": "var(--c6)", "new": "var(--good)"}
 
 def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> doc.Document:
     """Return a comparison as a document. found: what its runs can find; empty if nothing is judged."""
-    judged = [row for row in comparison.rows if row.metric.judged]
+    judged = [row for row in comparison.rows if row.in_family]
     # Metrics whose figures are all 0 or missing are not shown.
-    others = [row for row in comparison.rows if not row.metric.judged and any((*row.base, *row.new))]
+    others = [row for row in comparison.rows if not row.in_family and any((*row.base, *row.new))]
     title = "Judged" if comparison.judged else "The main metrics"
     named = [
         f"{side}: " + ", ".join(f"{run.run} ({words.plural(run.sessions, 'session')})" for run in runs)
@@ -57,7 +59,7 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         title, headings = "Settings that differ", ("setting", "base", "new", "changes the load")
         sections.insert(0, doc.Section(title, (doc.table(title, headings, rows, sides="lwwl"),)))
     lead: list[doc.Block] = [
-        doc.Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
+        doc.Callout("invalid", f"run {run.run}: {'; '.join(run.problems)}")
         for run in (*comparison.base, *comparison.new)
         if run.problems
     ]
@@ -172,6 +174,9 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
             f"{relative} of the lower rate for a rate. Differences below 0.1 ms of a latency and 10 ms of a lateness "
             "never matter."
         )
+        if any(row.metric == DROPPED_HOURLY for row in comparison.judged):
+            hourly = words.hourly(comparison.tolerance.hourly)
+            yield f"For drops per chat-hour the tolerance is {hourly} plus {relative} of the lower rate."
         yield (
             "Worse and better: the change is beyond the tolerance and larger than the noise between runs. Of 100 "
             "comparisons of equal things, at most 5 say worse or better."
@@ -184,6 +189,8 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
         how = "pair by pair, in the order of time" if comparison.order.is_paired else "as two groups"
         yield f"The runs were compared {how}."
     yield f"{'; '.join(FAMILY_TERMS)}."
+    if any(row.metric == DROPPED_HOURLY for row in comparison.rows):
+        yield "Drops per chat-hour: the dropped sessions by the time for which accepted chats were open."
     yield "Figures are means over runs, geometric means for durations. pt is percentage points."
     yield from comparison.notes
 
@@ -194,7 +201,7 @@ def plan_document(plan: ComparisonPlan) -> doc.Document:
     answer = f"{plan.runs} runs per side, in pairs of one base and one new run, each pair in random order"
     sections = [
         doc.Section("Make the runs in this order", (doc.Verbatim("\n".join(_steps(plan))),)),
-        doc.Section("Then compare", (doc.Verbatim(_command(tolerance, plan.equivalence)),)),
+        doc.Section("Then compare", (doc.Verbatim(_command(plan)),)),
     ]
     if plan.findable:
         title = f"What these runs can find, by the noise of {plan.earlier} earlier runs"
@@ -217,10 +224,16 @@ def _steps(plan: ComparisonPlan) -> Iterator[str]:
         yield f"{at:>{width + 1}}  {side:<4}  --run-dir compare/{side}-{made[letter]:0{width}}"
 
 
-def _command(tolerance: Tolerance, equivalence: bool) -> str:
-    given = f"--tolerance {100 * tolerance.relative:g}% --rate-tolerance {100 * tolerance.rate:g}%"
-    required = " --require-equivalence" if equivalence else ""
-    return f"chatload compare compare/base-* -- compare/new-* \\\n  {given}{required}"
+def _command(plan: ComparisonPlan) -> str:
+    tolerance = plan.tolerance
+    given = [f"--tolerance {100 * tolerance.relative:g}%", f"--rate-tolerance {100 * tolerance.rate:g}%"]
+    if tolerance.hourly != Tolerance().hourly:
+        given.append(f"--hourly-tolerance {tolerance.hourly:g}")
+    if plan.drops is not DropsJudged.AUTO:
+        given.append(f"--drops {plan.drops}")
+    if plan.equivalence:
+        given.append("--require-equivalence")
+    return f"chatload compare compare/base-* -- compare/new-* \\\n  {' '.join(given)}"
 
 
 def value(row: ComparisonRow, figure: float | None) -> str:
@@ -228,6 +241,8 @@ def value(row: ComparisonRow, figure: float | None) -> str:
         return "none"
     if row.metric.kind is FigureKind.RATE:
         return _percent(figure)
+    if row.metric.kind is FigureKind.HOURLY:
+        return words.hourly(figure)
     return f"{figure:.2f}" if row.metric.kind is FigureKind.COUNT else words.with_minus(words.seconds(figure))
 
 
@@ -247,17 +262,21 @@ def change_text(metric: ComparedMetric, by: float | None, unit: bool = True) -> 
     if by is None:
         return ""
     kind, percent = metric.kind, abs(100 * by)
-    suffix = {FigureKind.MARGIN: " s", FigureKind.RATE: " pt"}.get(kind, " %")
+    suffix = {FigureKind.MARGIN: " s", FigureKind.RATE: " pt", FigureKind.HOURLY: " /h"}.get(kind, " %")
     decimals = 2 if not kind.is_ratio or percent < 10 else 1 if percent < 100 else 0
-    amount = abs(by) if kind is FigureKind.MARGIN else percent
+    if kind is FigureKind.HOURLY and abs(by) < 1:
+        decimals = 3
+    amount = abs(by) if kind in (FigureKind.MARGIN, FigureKind.HOURLY) else percent
     digits = f"{amount:.{decimals}f}"
     sign = "+" if by > 0 else MINUS
     return (sign if float(digits) else "") + digits + (suffix if unit else "")
 
 
 def _percent(share: float) -> str:
-    """Three significant digits: rates side by side must differ where the runs do."""
-    return f"{100 * share:.3g} %" if share < 0.9995 else f"{100 * share:.5g} %"
+    """Three significant digits: rates side by side must differ where the runs do. Only 0 and 1 are 0 % and 100 %."""
+    if share < 0.9995:
+        return f"{100 * share:.3g} %"
+    return f"{100 * share:.5g} %" if share == 1 or share < 0.9999 else words.percent(share)
 
 
 def _strip(row: ComparisonRow) -> doc.Chart:
@@ -270,7 +289,7 @@ def _strip(row: ComparisonRow) -> doc.Chart:
         for figure in figures
         if figure is not None
     ]
-    unit = {FigureKind.RATE: "%", FigureKind.COUNT: ""}.get(row.metric.kind, "s")
+    unit = {FigureKind.RATE: "%", FigureKind.COUNT: "", FigureKind.HOURLY: "/h"}.get(row.metric.kind, "s")
     across = charts.x("value", "", scale={"zero": False, "padding": 12, "nice": True})
     across["axis"] = {"grid": True, "tickCount": 5, "title": None, "labelExpr": f"datum.label + ' {unit}'"}
     up = charts.names("side", list(_SIDE_COLOURS))

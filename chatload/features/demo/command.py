@@ -19,7 +19,7 @@ TIMEOUT_S = 2.0
 
 @click.command(short_help="Hold chats on a built-in server, and check every verdict.")
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-demo.")
-@click.option("--no-faults", is_flag=True, help="Use a server without faults, and 150 customers.")
+@click.option("--no-faults", is_flag=True, help="Use a server without faults, and 200 customers.")
 @click.option("--gate", type=click.Choice(["standard"]), help="Thresholds that any chat service should meet.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="EXPR", help="What must hold; repeatable.")
 @click.option("--seconds", type=DURATION, default=18, show_default=True, help="How long chats are held.")
@@ -37,7 +37,7 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
 
     run_dir = new_run_dir("demo") if run_dir is None else run_dir
     refuse_unwritable(run_dir)
-    users = 150 if no_faults else 40  # without faults, enough sessions for the standard gate
+    users = 200 if no_faults else 40  # without faults, enough sessions for the standard gate
     options = [
         *("--flex-disconnect-timeout", TIMEOUT_S, *(() if no_faults else ("--faults", HERE / "faults.toml"))),
         *("--agent-wait", 0.2, 1.0, "--agent-answer", 0.2, 0.8),

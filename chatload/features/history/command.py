@@ -8,19 +8,19 @@ from typing import Any
 import click
 
 from chatload import exit_codes
-from chatload.click_types import CONFIDENCE, SHARE_BELOW_1
+from chatload.click_types import CONFIDENCE
 from chatload.errors import NothingTestedError, UsageError
 from chatload.features.history.compute import Figure, History, LeastChange, LeftOut, PastRun, make_history
 from chatload.features.history.view import history_document
 from chatload.features.report import sentences
 from chatload.features.report.summary import summarize
-from chatload.render.output import deliver
+from chatload.render.output import deliver, tolerance_options
 from chatload.render.words import instant
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.writer import replacing
 from chatload.thresholds.gate import Gate, standard_thresholds
-from chatload.thresholds.metrics import Threshold, metric_named, parse
+from chatload.thresholds.metrics import Metric, Threshold, metric_named, parse
 
 #: A limit that a threshold on a metric of this kind may have; "< 1" for others. Only the judgement's value is used.
 _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
@@ -36,14 +36,7 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
     "--since", default="", metavar="RUN",
     help="The run, below RUNS_DIR, that the last runs are judged against. Default: the first one.",
 )  # fmt: skip
-@click.option(
-    "--tolerance", type=SHARE_BELOW_1, default="5%", show_default=True,
-    help="The least change of a duration that matters; of a margin, this part of the timeout.",
-)  # fmt: skip
-@click.option(
-    "--rate-tolerance", type=SHARE_BELOW_1, default="0.1%", show_default=True,
-    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
-)  # fmt: skip
+@tolerance_options
 @click.option(
     "--confidence", type=CONFIDENCE, default=95, show_default=True,
     help="Of 100 histories without a change, at least so many show none.",
@@ -51,7 +44,7 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE",
-    help="Write a row for each run too: time, run, and a column for each metric.",
+    help="Write a row for each run too: time, run, and a column for each metric that every run measured.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the figures of every run.")
 def history(
@@ -60,6 +53,7 @@ def history(
     since: str,
     tolerance: float,
     rate_tolerance: float,
+    hourly_tolerance: float,
     confidence: float,
     page: Path | None,
     csv_file: Path | None,
@@ -83,22 +77,30 @@ def history(
       chatload history reports/nightly --since 2026-11-01 --csv runs.csv
     """
     standard = [parse(text) for text in standard_thresholds()]
-    metrics = [metric_named(name) for name in dict.fromkeys(names)]
+    metrics = [_metric(name) for name in dict.fromkeys(names)]
     asked = [parse(f"{metric.name} {_ANY_LIMIT.get(metric.kind, '< 1')}") for metric in metrics]
     others = [threshold.metric for threshold in standard]
     runs, unread = _read_all(runs_dir, [*asked, *standard])
     if not any(not run.unusable for run in runs):
         why = f": {(runs[-1].unusable if runs else unread[-1].why)}" if runs or unread else ""
         raise NothingTestedError(f"{runs_dir}: there is no run to learn from{why}", "name the folder above the runs")
-    name = _named(since, runs_dir, runs) if since else ""
-    least = LeastChange(tolerance, rate_tolerance)
-    made = make_history(runs, metrics or others, name, least, unread, round(confidence / 100, 9), others)
+    name = _named(since, runs_dir, runs, unread) if since else ""
+    least = LeastChange(tolerance, rate_tolerance, hourly_tolerance)
+    made = make_history(runs, metrics or others, name, least, unread, round(confidence / 100, 9), others, bool(metrics))
     if csv_file is not None:
         _write_csv(made, csv_file)
     deliver(history_document(made), made.to_dict() if as_json else None, html_file=page)
     if made.worse:
         return exit_codes.THRESHOLD_FAILED
     return exit_codes.PASSED if made.is_decided else exit_codes.INCONCLUSIVE
+
+
+def _metric(name: str) -> Metric:
+    """Return the metric that --metric names. Raises UsageError."""
+    try:
+        return metric_named(name)
+    except UsageError as error:
+        raise UsageError(f"--metric: {error.message.removeprefix('threshold: ')}", error.hint) from None
 
 
 def _read_all(runs_dir: Path, asked: Sequence[Threshold]) -> tuple[list[PastRun], list[LeftOut]]:
@@ -139,15 +141,20 @@ def _read(path: Path, name: str, asked: Sequence[Threshold]) -> tuple[PastRun, A
     return PastRun(name, started_at, settings, summary["sessions"]["started"], figures, unusable), identity
 
 
-def _named(since: str, runs_dir: Path, runs: Sequence[PastRun]) -> str:
+def _named(since: str, runs_dir: Path, runs: Sequence[PastRun], unread: Sequence[LeftOut]) -> str:
     """Return the name of the run that the user means, as a path below the folder or as any path."""
-    for run in runs:
-        folder = runs_dir / run.run
-        if since == run.run or Path(since).resolve() in (folder.resolve(), (folder / RUN_FILE).resolve()):
-            if run.unusable:
-                raise UsageError(f"--since {since}: {run.unusable}", "name a run that is valid")
-            return run.run
-    raise UsageError(f"--since {since}: there is no such run below {runs_dir}", f"for example {runs[-1].run}")
+
+    def is_meant(name: str) -> bool:
+        folder = runs_dir / name
+        return since == name or Path(since).resolve() in (folder.resolve(), (folder / RUN_FILE).resolve())
+
+    for left in (*(LeftOut(run.run, run.unusable) for run in runs), *unread):
+        if is_meant(left.run):
+            if left.why:
+                raise UsageError(f"--since {since}: {left.why}", "name another run")
+            return left.run
+    latest = max((run for run in runs if not run.unusable), key=lambda run: run.started_at)
+    raise UsageError(f"--since {since}: there is no such run below {runs_dir}", f"for example {latest.run}")
 
 
 def _write_csv(made: History, path: Path) -> None:

@@ -71,11 +71,13 @@ class LeastChange(NamedTuple):
     """The smallest change that matters.
 
     relative: of a duration or count, this part of the lower level; of a margin, this part of the timeout. rate: of a
-    rate, this difference (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower level.
+    rate, this difference (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower level. hourly: the same
+    for a rate per hour.
     """
 
     relative: float = 0.05
     rate: float = 0.001
+    hourly: float = 0.01
 
 
 #: Whether the change from one level to another is large enough to matter.
@@ -166,7 +168,8 @@ class History:
     runs: in order of time. left_out: runs that are not among them. since: index of the run since which it is judged.
     confidence: that a history without changes shows none. correlation: of runs that follow each other, as assumed.
     needed: number of further runs after which a change in any metric can be found; 0 if it can be now. untested: the
-    runs that came after the last of `runs`, and from which nothing can be concluded.
+    runs that came after the last of `runs`, and from which nothing can be concluded. unmeasured: metrics that were
+    asked for, and that no run measured.
     """
 
     runs: tuple[PastRun, ...]
@@ -178,6 +181,7 @@ class History:
     correlation: float
     needed: int
     untested: tuple[str, ...]
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def worse(self) -> list[MetricHistory]:
@@ -186,7 +190,9 @@ class History:
     @property
     def is_decided(self) -> bool:
         """Whether a change for the worse would have been found, in the last run too."""
-        return not self.untested and all(row.result is not SinceResult.TOO_FEW for row in self.metrics)
+        if self.untested or self.unmeasured or not self.metrics:
+            return False
+        return all(row.result is not SinceResult.TOO_FEW for row in self.metrics)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the published JSON (history.schema.json)."""
@@ -201,6 +207,7 @@ class History:
             "runs": [{"run": run.run, "started_at": run.started_at, "sessions": run.sessions} for run in self.runs],
             "left_out": [left._asdict() for left in self.left_out],
             "untested": list(self.untested),
+            "unmeasured": list(self.unmeasured),
             "runs_needed": self.needed,
             "metrics": {row.metric.name: _row_to_dict(row, self.runs) for row in self.metrics},
         }
@@ -234,17 +241,19 @@ def make_history(
     left_out: Sequence[LeftOut] = (),
     confidence: float = CONFIDENCE,
     others: Sequence[Metric] = (),
+    asked: bool = True,
 ) -> History:
     """Return the history of the runs whose settings make the same load as those of one run.
 
     Args:
         runs: in any order; at least one is usable.
-        metrics: to examine; those that no run measured are left out.
+        metrics: to examine; those that no run measured have no row.
         since: the run since which it is judged, whose load decides; by default the first run with the load of the last.
         least: the smallest change that matters.
         left_out: runs that could not be read.
         confidence: 1 minus the greatest probability that a history without changes has one, in all metrics together.
         others: further metrics, from which the correlation of the runs is estimated too.
+        asked: the user asked for the metrics, so nothing is decided if no run measured one of them.
     """
     ordered = sorted(runs, key=lambda run: (run.started_at, run.run))
     usable = [run for run in ordered if not run.unusable]
@@ -271,7 +280,11 @@ def make_history(
     rows = tuple(_metric_history(one, start, search, _least_of(one.metric, timeout_s, least)) for one in series)
     untested = tuple(run.run for run in of_class if run.unusable and run.started_at > kept[-1].started_at)
     needed = max((_needed(one, start, search) for one in series), default=0)
-    return History(tuple(kept), tuple(out), start, rows, least, confidence, search.correlation, needed, untested)
+    measured = {one.metric for one in series}
+    unmeasured = tuple(metric.name for metric in metrics if asked and metric not in measured)
+    return History(
+        tuple(kept), tuple(out), start, rows, least, confidence, search.correlation, needed, untested, unmeasured
+    )
 
 
 def make_search(series: Sequence[MetricSeries], others: Sequence[MetricSeries], alpha: float) -> ChangeSearch:
@@ -330,6 +343,8 @@ def _least_of(metric: Metric, timeout_s: float, least: LeastChange) -> Matters:
     """Return whether the change from one level of a metric to another is large enough to matter, as a function."""
     if metric.kind == "rate":
         return lambda before, after: abs(after - before) >= least.rate + least.relative * min(before, after)
+    if metric.kind == "hourly rate":
+        return lambda before, after: abs(after - before) >= least.hourly + least.relative * min(before, after)
     if metric.subject == "margin":
         return lambda before, after: abs(after - before) >= max(least.relative * timeout_s, _LEAST_S)
     floor = _LEAST_LATENESS_S if metric.subject == "lateness" else _LEAST_S

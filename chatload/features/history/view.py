@@ -38,7 +38,7 @@ def history_document(history: History) -> doc.Document:
     tone = Tone.BAD if history.worse else Tone.PLAIN if history.is_decided else Tone.WARN
     badge = Badge("worse" if history.worse else "not worse" if history.is_decided else "inconclusive", tone)
     untested = [
-        doc.Callout("left out", f"{run} came last, and nothing can be concluded from it") for run in history.untested
+        doc.Callout("left out", f"the last run, {run}: nothing can be concluded from it") for run in history.untested
     ]
     return doc.Document(doc.Sentence(_answer(history), tone), sections, badge, untested, title="History of runs")
 
@@ -50,6 +50,8 @@ def _answer(history: History) -> str:
     seen = f"{words.plural(len(history.metrics), 'metric')} in {words.plural(len(history.runs), 'run')}"
     if history.is_decided:
         return f"nothing is worse than at {since}: {seen}"
+    if history.unmeasured or not history.metrics:
+        return f"no run measured {', '.join(history.unmeasured) or 'any of the metrics'}"
     if history.untested:
         return f"nothing can be concluded from the last run, {history.untested[-1]}"
     more = words.plural(history.needed, "more run")
@@ -125,6 +127,8 @@ def _remarks(history: History) -> Iterator[str]:
         f"the timeout for a margin, or {_percent(least.rate)} plus {_percent(least.relative)} of the lower rate for a "
         "rate. Smaller changes are not shown."
     )
+    if any(row.metric.kind == "hourly rate" for row in history.metrics):
+        yield f"A rate per hour matters from {least.hourly:g} plus {_percent(least.relative)} of the lower rate on."
     if len(history.runs) > _WIDTH:
         yield f"A bar of a timeline is the median of up to {-(-len(history.runs) // _WIDTH)} runs."
     yield "The first run after a change is an estimate: the change may have come a few runs earlier or later."
@@ -143,7 +147,8 @@ def _value(metric: Metric, value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    """Three significant digits; only 0 and 1 are 0 % and 100 %."""
+    return f"{100 * share:.3g} %" if share in (0, 1) or 1e-6 <= share < 0.99 else words.percent(share)
 
 
 def _size(metric: Metric, before: float, after: float) -> str:
@@ -158,9 +163,10 @@ def _size(metric: Metric, before: float, after: float) -> str:
 
 def _chart(row: MetricHistory, history: History) -> doc.Chart:
     """Return a mark for each run, and a line for each level."""
-    metric, scale, unit = row.metric, 1.0, ""
+    metric, scale, unit = row.metric, 1.0, "per hour" if row.metric.kind == "hourly rate" else ""
     if metric.kind in ("rate", "duration"):
-        scale, unit = (100.0, "%") if metric.kind == "rate" else (1000.0, "ms")
+        largest = max(abs(figure.value) for figure in row.figures if figure is not None)
+        scale, unit = (100.0, "%") if metric.kind == "rate" else (1000.0, "ms") if largest < 1 else (1.0, "s")
     points: list[dict[str, Any]] = []
     cells = []
     for number, (run, figure) in enumerate(zip(history.runs, row.figures, strict=True), 1):

@@ -27,8 +27,9 @@ class CapacityCertificate(BaseModel, frozen=True):
     lower, upper: interval of the capacity (chats open at once); each end errs with probability (1 - confidence) / 2.
     The capacity is the load at which half of the search's undisturbed steps are held. Both are equal for a limit above
     which a server refuses chats. curve: loads, and the chance that a step is held. lapses: the share of steps that are
-    not held however low the load. drops_per_chat_hour_upper: upper bound of the drops in an hour that a chat is open.
-    requests_per_s: served at the load `lower`. The last two are None if they are not known.
+    not held however low the load. drops, chat_hours: at the loads from lower to upper; drops_proven: without possible
+    ones. drops_per_chat_hour_upper: their upper bound, with the search's confidence. requests_per_s: served at the load
+    `lower`. These two are None if they are not known.
     """
 
     lower: _Positive
@@ -37,6 +38,9 @@ class CapacityCertificate(BaseModel, frozen=True):
     curve: tuple[tuple[_Positive, _Share], ...] = ()
     lapses: Annotated[float, Field(ge=0, lt=1)] = 0.0
     drops_per_chat_hour_upper: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    drops: Annotated[int, Field(ge=0)] = 0
+    drops_proven: Annotated[int, Field(ge=0)] = 0
+    chat_hours: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     requests_per_s: _Positive | None = None
 
     @model_validator(mode="after")
@@ -90,8 +94,26 @@ class SweepInterval(BaseModel, frozen=True):
     timeout_s: _Positive
 
 
-class _CapacityFile(BaseModel):
+class _SearchRules(BaseModel, frozen=True):
+    refresh_interval_s: _Positive
+
+
+class SearchFile(BaseModel, frozen=True):
+    """The file capacity.json of a search.
+
+    kind, why: what ended it. held: the highest load held, in sessions. capacity: None if it certifies nothing.
+    """
+
+    kind: str = ""
+    why: str = ""
+    held: Annotated[int, Field(ge=0)] = 0
     capacity: CapacityCertificate | None = None
+    rules: _SearchRules | None = None
+
+    @property
+    def refresh_interval_s(self) -> float | None:
+        """The refresh interval of its chats (seconds); None if it is not known."""
+        return None if self.rules is None else self.rules.refresh_interval_s
 
 
 class _Recommended(BaseModel):
@@ -104,13 +126,13 @@ class _SweepFile(BaseModel):
     recommended: _Recommended | None
 
 
-def read_certificate(run: str | Path) -> CapacityCertificate | None:
-    """Return the certificate beside a run; None if the run was no capacity search or certified nothing.
+def read_search(run: str | Path) -> SearchFile | None:
+    """Return what the capacity search of a run found; None if the run was no such search.
 
     Raises FileError if capacity.json is not what a search writes.
     """
     path = _in_folder(run, CAPACITY_FILE)
-    return _read(path, _CapacityFile).capacity if path.exists() else None
+    return _read(path, SearchFile) if path.exists() else None
 
 
 def read_sweep(path: str | Path) -> SweepInterval:
@@ -139,4 +161,7 @@ def _read(path: Path, model: type[_Model]) -> _Model:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            writer = "a capacity search" if path.name == CAPACITY_FILE else "chatload tune"
+            raise FileError(path, "", f"this is no JSON; expected the file that {writer} writes") from None
         raise FileError(path, ".".join(map(str, first["loc"])), first["msg"]) from None

@@ -23,7 +23,7 @@ from chatload.click_types import (
     warn,
 )
 from chatload.errors import FileError, NothingTestedError, UsageError
-from chatload.features.plan.certificate import SweepInterval, read_certificate, read_sweep
+from chatload.features.plan.certificate import SweepInterval, read_search, read_sweep
 from chatload.features.plan.compute import INCONCLUSIVE, MISSED, NOT_MEASURED, influences, make_plan
 from chatload.features.plan.doubt import doubt_of
 from chatload.features.plan.inputs import (
@@ -199,7 +199,10 @@ def _demand(
     sources |= {field: origins[name] for field, name in given.items()}
     for field, name in (("handling_time_s", "--handling-time"), ("poll_interval_s", "--poll-interval")):
         if field not in values:
-            raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
+            hint = "give it, or a --run to take it from"
+            if measured and measured.certificate:
+                hint = "give it: a capacity search ends its chats itself, so their length says nothing of a customer's"
+            raise UsageError(f"{name} is missing", hint)
     if "agents" in values and sources["handling_time_s"] == _RUN:
         message = "--agents needs --handling-time, the time with an agent"
         raise UsageError(message, "the length of a run's chats includes the wait")
@@ -226,14 +229,19 @@ def _measure(name: str, servers: int) -> Measured:
     with RunReader.open(name) as reader:
         summary = summarize(reader)
         refuse_unusable(summary, name, hint)
-        certificate = read_certificate(name)
+        search = read_search(name)
+        if search is not None and search.capacity is None:
+            # Its windows have loads that were not held, so they say nothing of what a server carries.
+            message = f"{name}: this capacity search certifies no capacity ({search.why or search.kind or 'no answer'})"
+            held = f"; it held {search.held} sessions" if search.held else ""
+            raise NothingTestedError(message + held, "repeat the search, or give --sessions-per-server N")
         accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
         # A capacity search goes beyond what the servers accept on purpose.
-        if certificate is None and accepted < _LEAST_SERVED * started:
+        if search is None and accepted < _LEAST_SERVED * started:
             why = summary["sessions"]["not_accepted"][0]["why"]
             message = f"{name}: only {accepted} of {started} sessions were accepted; most often: {why}"
             raise NothingTestedError(message, hint)
-        return measure_run(reader, name, servers, certificate)
+        return measure_run(reader, name, servers, search)
 
 
 def _file(path: Path) -> dict[str, Any]:

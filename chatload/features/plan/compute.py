@@ -77,8 +77,8 @@ class PlanRow:
 class DropClaim:
     """What can be said of the share of chats that are dropped. result: SHOWN, MISSED or another of these words.
 
-    lower, rate, upper: that share at the plan's chat length, each bound with CONFIDENCE. chats_needed: number of chats
-    that would show the target if none is dropped.
+    lower, rate, upper: that share of chats as long as the plan's, each bound with CONFIDENCE. chats_needed: number of
+    chats that would show the target if none is dropped.
     """
 
     result: str
@@ -87,6 +87,20 @@ class DropClaim:
     rate: float | None = None
     upper: float | None = None
     chats_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class ExpectedDrops:
+    """The mean number of drops of so many chats.
+
+    period: the time in which they arrive, "" for a plain number of chats. expected: None if only the bound is known.
+    upper: its bound, with CONFIDENCE.
+    """
+
+    chats: float
+    period: str
+    expected: float | None
+    upper: float
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,8 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
         raise UsageError("--messages-per-server needs --messages-per-chat", "or give --sessions-per-server")
     needed = max(row.servers for row in rows)
     if needed > MOST_SERVERS:
-        raise UsageError(f"the plan needs {needed} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
+        number = str(needed) if needed < 10**9 else f"{needed:.3g}"
+        raise UsageError(f"the plan needs {number} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
     return ServerPlan(
         demand=demand,
         capacity=capacity,
@@ -255,19 +270,16 @@ def judge_drops(drops: Drops | None, demand: Demand) -> DropClaim:
     """Return the claim that can be made of the target, at the capacity at which the drops were measured.
 
     Drops are assumed to have a constant rate h per second that a chat is open, so a run with shorter chats is valid for
-    longer ones. With chat lengths S of mean m the share dropped is 1 - E[exp(-h S)], which is at most 1 - exp(-h m) for
-    every distribution (Jensen).
+    longer ones. For chats that are open for a mean time m, the share dropped is 1 - E[exp(-h S)], which is at most
+    1 - exp(-h m) for every distribution of the time S (Jensen). With agents, m is that of the peak, so the wait counts.
     """
-    target = demand.target_drop_rate
+    target, open_s = demand.target_drop_rate, demand.open_s
 
     def share(per_s: float) -> float:
-        return -math.expm1(-per_s * demand.handling_time_s)
+        return -math.expm1(-per_s * open_s)
 
-    bound = None if drops is None else drops.bound
-    if drops is not None and drops.per_hour_bound is not None:
-        bound = share(drops.per_hour_bound / 3600)
-    if bound is not None:
-        return DropClaim(_claim(target, 0.0, bound), target, upper=bound)
+    if drops is not None and drops.bound is not None:
+        return DropClaim(_claim(target, 0.0, drops.bound), target, upper=drops.bound)
     if drops is None or drops.chat_seconds <= 0:
         return DropClaim(NO_TARGET if target is None else NOT_MEASURED, target)
     exposure, both_sides = drops.chat_seconds, 2 * CONFIDENCE - 1
@@ -278,6 +290,16 @@ def judge_drops(drops: Drops | None, demand: Demand) -> DropClaim:
     if result == INCONCLUSIVE and target is not None and not drops.possible:
         needed = math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-target))
     return DropClaim(result, target, lower, share(drops.drops / exposure), upper, needed)
+
+
+def expected_drops(claim: DropClaim, demand: Demand) -> list[ExpectedDrops]:
+    """Return the drops to expect of 1000 chats, and of those in the inputs; empty if no drops were measured."""
+    if claim.upper is None:
+        return []
+    return [
+        ExpectedDrops(chats, period, None if claim.rate is None else claim.rate * chats, claim.upper * chats)
+        for chats, period in ((1000.0, ""), demand.counted_chats)
+    ]
 
 
 def _claim(target: float | None, lower: float, upper: float) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chatload.errors import UsageError
 from chatload.features.plan.agents import AgentQueue, agent_queue, fluid_peak, profile_queue
-from chatload.features.plan.certificate import CapacityCertificate
+from chatload.features.plan.certificate import CapacityCertificate, SearchFile
 from chatload.features.plan.queueing import BusiestInstant, above, busiest_instant
 from chatload.run.arrivals import RateProfile, load_profile
 from chatload.run.books import is_unserved, may_be_dropped
@@ -226,6 +226,23 @@ class Demand:
         return before * (1 + self.growth)
 
     @property
+    def counted_chats(self) -> tuple[float, str]:
+        """Expected chats, growth included, and the time in which they arrive: the longest that the inputs tell of."""
+        grown = 1 + self.growth
+        if self.arrival_profile is not None:
+            return self.arrival_profile.rate.total * grown, "the profile"
+        if self.chats_per_day is not None:
+            return self.chats_per_day * grown, "a day"
+        return self.arrivals_per_hour, "the peak hour"
+
+    @property
+    def open_s(self) -> float:
+        """The mean time that a chat is open at the peak (seconds), its wait for an agent included."""
+        queue = self.queue
+        waiting_s = 0.0 if queue is None else queue.figures(self.handling_time_s).mean_wait_s
+        return self.handling_time_s + waiting_s
+
+    @property
     def busiest(self) -> BusiestInstant | None:
         """When most chats are open on a day with the expected rate, and the load of this instant in erlangs.
 
@@ -343,15 +360,13 @@ class Drops:
     """Measured drops, and the time in which they happened.
 
     drops: proven. possible: proven and unproven. chat_seconds: time that chats were open, summed over all chats.
-    bound, per_hour_bound: instead of these, an upper bound of the share of chats dropped, or of the drops in an hour
-    that a chat is open, if only that is known.
+    bound: instead of these, an upper bound of the share of chats dropped, if only that is known.
     """
 
     drops: int = 0
     possible: int = 0
     chat_seconds: float = 0.0
     bound: float | None = None
-    per_hour_bound: float | None = None
 
 
 class Held(NamedTuple):
@@ -384,20 +399,23 @@ class Measured:
     certificate: CapacityCertificate | None = None
 
     def capacity(self) -> dict[Constraint, ServerFigure]:
-        """Return what one server held, or holds by the certificate: an equal part."""
-        held = zip((Constraint.SESSIONS, Constraint.REQUESTS, Constraint.STARTS), self.held, strict=True)
-        figures = {constraint: ServerFigure(value, Origin.HELD) for constraint, value in held if value > 0}
-        if self.certificate is not None:
+        """Return what one server held, or holds by the certificate: an equal part.
+
+        A capacity search puts loads on that are not held, so nothing but its certificate says what a server carries.
+        """
+        figures = {}
+        if self.certificate is None:
+            held = zip((Constraint.SESSIONS, Constraint.REQUESTS, Constraint.STARTS), self.held, strict=True)
+            figures = {constraint: ServerFigure(value, Origin.HELD) for constraint, value in held if value > 0}
+        else:
             figures[Constraint.SESSIONS] = ServerFigure(self.certificate.lower, Origin.CERTIFIED)
             if self.certificate.requests_per_s is not None:
                 figures[Constraint.REQUESTS] = ServerFigure(self.certificate.requests_per_s, Origin.CERTIFIED)
         return {name: figure._replace(value=figure.value / self.servers) for name, figure in figures.items()}
 
 
-def measure_run(
-    reader: RunReader, name: str, servers: int = 1, certificate: CapacityCertificate | None = None
-) -> Measured:
-    """Read a run. servers: number of servers that shared its load. certificate: what its capacity search certifies.
+def measure_run(reader: RunReader, name: str, servers: int = 1, search: SearchFile | None = None) -> Measured:
+    """Read a run. servers: number of servers that shared its load. search: what it found, if it was a capacity search.
 
     Raises UsageError if it held nothing. A load counts as held if it lasted for at least one flex-disconnect-timeout,
     because a refresh that comes too late shows only after that time.
@@ -423,9 +441,10 @@ def measure_run(
         possible += may_be_dropped(session)
     books = reader.books()
     dropped = Drops(drops, possible, open_s)
+    certificate = None if search is None else search.capacity
     if certificate is not None:
         # A search goes above the capacity on purpose. Its certificate has the drops at the certified load.
-        dropped = Drops(per_hour_bound=certificate.drops_per_chat_hour_upper)
+        dropped = Drops(certificate.drops_proven, certificate.drops, 3600 * certificate.chat_hours)
     polls = books.sent[_POLL]
     accepted = books.started - refused
     demand = {
@@ -434,6 +453,11 @@ def measure_run(
         "other_requests_per_chat": (books.sent.total() - polls) / accepted if accepted else None,
         "flex_disconnect_timeout_s": timeout_s,
     }
+    if search is not None:
+        # It ends most chats when it reduces the load, and polls late above the capacity.
+        demand |= {
+            "handling_time_s": None, "other_requests_per_chat": None, "poll_interval_s": search.refresh_interval_s,
+        }  # fmt: skip
     return Measured(
         run=name,
         held=held,

@@ -1,5 +1,6 @@
 """A capacity plan as a document and as JSON."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -16,8 +17,10 @@ from chatload.features.plan.compute import (
     NOT_MEASURED,
     SHOWN,
     STEP,
+    ExpectedDrops,
     Influence,
     ServerPlan,
+    expected_drops,
     loads_of,
     make_plan,
     servers_needed,
@@ -135,7 +138,9 @@ class PlanReport:
             "certificate": self.certificate.model_dump() if self.certificate else None,
             "doubt": _doubt_json(self.doubt) if self.doubt else None,
             "refresh_intervals": [row._asdict() for row in interval_rows(self)],
-            "drops": asdict(plan.drops),
+            "drops": {
+                **asdict(plan.drops), "expected": [asdict(item) for item in expected_drops(plan.drops, demand)],
+            },
             "refresh_pool_size": {"total": plan.pool_size, "per_server": plan.pool_size_per_server},
             "sources": dict(self.sources),
             "run": self.measured.run if self.measured else None,
@@ -187,6 +192,8 @@ def plan_document(report: PlanReport) -> Document:
     )
     lead = [Sentence(_binding(plan))]
     lead += [Sentence(text) for text in (*_sure(report), _busiest(plan), _waiting(plan)) if text]
+    if found := expected_drops(plan.drops, plan.demand):
+        lead.append(Sentence(_expected(found)))
     lead.append(Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
     return Document(answer=Sentence(answer(plan)), lead=lead, sections=sections)
 
@@ -199,6 +206,9 @@ def interval_rows(report: PlanReport) -> list[IntervalRow]:
     names = {demand.poll_interval_s: ", the plan's"}
     if report.sweep is not None:
         names.setdefault(report.sweep.interval_s, ", of the sweep")
+    searched_s = report.measured.demand.get("poll_interval_s") if report.measured and report.certificate else None
+    if searched_s is not None:
+        names.setdefault(searched_s, ", of the capacity search")
     for factor in _INTERVALS:
         # One refresh that fails drops a chat whose interval is over half the timeout.
         if factor * demand.poll_interval_s <= demand.flex_disconnect_timeout_s / 2:
@@ -246,12 +256,14 @@ def _sure(report: PlanReport) -> Iterator[str]:
     numbers = dict.fromkeys((plan.needed, plan.servers))
     chances = " and ".join(f"{plural(n, 'server')} with {_chance(doubt.chances[n])}" for n in numbers)
     yield f"chance that the servers are enough at an instant of the peak: {chances}"
-    parts = [f"{_share(doubt.by_capacity)} from the measured capacity"]
-    if doubt.by_steps:
-        parts.append(f"{_share(doubt.by_steps)} from servers that do not hold the same load every time")
-    if plan.demand.rate_cv:
-        parts.append(f"{_share(doubt.by_rate)} from the day's rate")
-    yield f"the doubt comes to {', '.join(parts)}, and to {_share(doubt.by_chance)} from chance within a day"
+    sources = {
+        "the measured capacity": doubt.by_capacity,
+        "servers that do not hold the same load every time": doubt.by_steps,
+        "the day's rate": doubt.by_rate,
+        "chance within a day": doubt.by_chance,
+    }
+    parts = [f"{_share(part)} from {source}" for source, part in sources.items() if part]
+    yield f"of the doubt, {', '.join(parts)}"
 
 
 def _chances(report: PlanReport) -> Iterator[Section]:
@@ -310,6 +322,25 @@ def _drops(plan: ServerPlan) -> str:
         return f"{target}; at least {_share(claim.lower)} of chats dropped, with 95 % confidence"
     more = f"; {number(claim.chats_needed)} chats without a drop would show it" if claim.chats_needed else ""
     return f"{target}; {bound}{more}"
+
+
+def _expected(found: Sequence[ExpectedDrops]) -> str:
+    """Return the drops to expect, in one sentence."""
+    parts = []
+    for item in found:
+        of = f"{number(round(item.chats))} chats" + (f" of {item.period}" if item.period else "")
+        most = f"at most {_rounded_up(item.upper)}"
+        if item.expected:
+            most = f"{_figure(item.expected)} ({most})"
+        parts.append(f"{most} of {of}")
+    unseen = "no drop was measured; " if found[0].expected == 0 else ""
+    return f"{unseen}dropped chats to expect: {', '.join(parts)}; each bound with 95 % confidence"
+
+
+def _rounded_up(amount: float) -> str:
+    """Return a bound with two significant digits, rounded up."""
+    step = 10.0 ** (math.floor(math.log10(amount)) - 1) if amount > 0 else 1.0
+    return _figure(round(math.ceil(amount / step - 1e-9) * step, 9))
 
 
 def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
@@ -442,11 +473,30 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
     if certificate is not None:
         servers = report.measured.servers if report.measured else 1
         share = "" if servers == 1 else f" of {servers} servers"
-        yield (
-            f"the plan uses the lower end of the capacity{share} that the search found, {_figure(certificate.lower)} "
-            f"to {_figure(certificate.upper)} chats with {confidence(certificate.confidence)} confidence; all servers "
-            "are taken to have the same capacity"
-        )
+        if certificate.lower == certificate.upper:
+            what = f"the limit{share} that the search found, {_figure(certificate.lower)} chats"
+        else:
+            interval = f"{_figure(certificate.lower)} to {_figure(certificate.upper)} chats"
+            sure = confidence(certificate.confidence)
+            what = f"the lower end of the capacity{share} that the search found, {interval} with {sure} confidence"
+        yield f"the plan uses {what}; all servers are taken to have the same capacity"
+        searched_s = report.measured.demand.get("poll_interval_s") if report.measured else None
+        if searched_s is not None and certificate.lower < certificate.upper:
+            yield (
+                f"so many chats are held with a refresh every {seconds(searched_s)}: with a longer interval a server "
+                "may hold more, and with a shorter one fewer; a search with the plan's interval shows it"
+            )
+        if certificate.requests_per_s is not None:
+            yield (
+                f"requests/s are those of {_figure(certificate.lower)} chats in the search: a server may carry more of "
+                "them, but that was not shown"
+            )
+        if certificate.chat_hours:
+            seen = f"{_figure(certificate.drops)} in {certificate.chat_hours:.3g} chat-hours"
+            yield (
+                f"drops at the certified load: {seen}; the bound assumes that drops are independent, and that a chat "
+                "is in equal danger at each age"
+            )
     for constraint, load in plan.loads.items():
         if constraint not in plan.capacity and load is not None:
             yield f"{LABELS[constraint]}: {_figure(load)} needed, but no figure is known for a server: not judged"
@@ -455,15 +505,8 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
 
 
 def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
-    on = "one server" if run.servers == 1 else f"{run.servers} servers together"
-    yield (
-        f"run {run.run}: {plural(run.held.sessions, 'session')}, {_figure(run.held.requests_per_s)} requests/s and "
-        f"{_figure(run.held.starts_per_s)} chat starts/s held for {seconds(run.held_for_s)} or more by {on}"
-    )
-    if run.refused:
-        yield f"{number(run.refused)} of its {plural(run.sessions, 'session')} were never accepted: a limit was near"
-    if run.bursts:
-        yield f"its drops came in {plural(run.bursts, 'burst')}: the bound assumes independent drops, so it is too low"
+    if run.certificate is None:
+        yield from _about_held(run)
     names = {
         "poll_interval_s": "poll interval",
         "flex_disconnect_timeout_s": "timeout",
@@ -476,6 +519,19 @@ def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
                 f"the run's {name} was {seconds(was)}, the plan's is {seconds(planned)}: the run's drop rate and "
                 "other rates are those of its own value"
             )
+
+
+def _about_held(run: Measured) -> Iterator[str]:
+    """Yield what a run held that was no capacity search."""
+    on = "one server" if run.servers == 1 else f"{run.servers} servers together"
+    yield (
+        f"run {run.run}: {plural(run.held.sessions, 'session')}, {_figure(run.held.requests_per_s)} requests/s and "
+        f"{_figure(run.held.starts_per_s)} chat starts/s held for {seconds(run.held_for_s)} or more by {on}"
+    )
+    if run.refused:
+        yield f"{number(run.refused)} of its {plural(run.sessions, 'session')} were never accepted: a limit was near"
+    if run.bursts:
+        yield f"its drops came in {plural(run.bursts, 'burst')}: the bound assumes independent drops, so it is too low"
 
 
 def _about_servers(plan: ServerPlan) -> Iterator[str]:

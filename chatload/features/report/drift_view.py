@@ -95,7 +95,9 @@ def drift_table(drift: Mapping[str, Any]) -> Table | None:
 def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
     """A chart for each metric that drifts or jumps: its blocks, and the line through them."""
     for row in claims(drift):
-        scale, unit = {"s": (1000.0, "ms"), "%": (100.0, "%"), "MB": (1.0, "MB")}[row["unit"]]
+        scale, unit = {"s": (1.0, "s"), "%": (100.0, "%"), "MB": (1.0, "MB")}[row["unit"]]
+        if unit == "s" and max(abs(value) for _, value in row["blocks"]) < 1:
+            scale, unit = 1000.0, "ms"
         points = [{"t": (at - started) / 3600, "n": value * scale} for at, value in row["blocks"]]
         place = {
             "x": charts.x("t", "hours into the run", scale={"zero": False}),
@@ -128,11 +130,7 @@ def _fitted(row: Mapping[str, Any], points: list[dict[str, float]], scale: float
 def _sentences(row: Mapping[str, Any]) -> Iterator[str]:
     if row["drifts"]:
         grows = "grows" if row["slope"] > 0 else "shrinks"
-        low, high = sorted(abs(bound) if bound is not None else float("inf") for bound in (row["low"], row["high"]))
-        said = (
-            f"{row['metric']} {grows} by {_valued(row, abs(row['slope']))} an hour "
-            f"(95 % interval {_valued(row, low)} to {_valued(row, high)})"
-        )
+        said = f"{row['metric']} {grows} by {_valued(row, abs(row['slope']))} an hour (95 % interval {_between(row)})"
         gone = row["gone_in_h"]
         if gone is not None:
             most = "never" if gone[2] is None else _hours(gone[2])
@@ -145,6 +143,15 @@ def _sentences(row: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{row['metric']} jumps by {_jump(row, *jump)}" for jump in row["jumps"])
 
 
+def _between(row: Mapping[str, Any]) -> str:
+    """Return the interval of a slope, without signs if both ends have that of the slope."""
+    low, high = row["low"], row["high"]
+    if low is not None and high is not None and low < 0 < high:
+        return f"{_signed(row, low)} to {_signed(row, high)}"
+    least, most = sorted(float("inf") if bound is None else abs(bound) for bound in (low, high))
+    return f"{_valued(row, least)} to {_valued(row, most)}"
+
+
 def _jump(row: Mapping[str, Any], at: float, size: float, low: float, high: float) -> str:
     between = f"95 % interval {_signed(row, low)} to {_signed(row, high)}"
     return f"{_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')} ({between})"
@@ -154,7 +161,7 @@ def _valued(row: Mapping[str, Any], value: float | None) -> str:
     if value is None or value in (float("inf"), float("-inf")):
         return "any"
     if row["unit"] == "%":
-        return f"{100 * value:.2g} %"
+        return words.percent(value)
     if row["unit"] == "MB":
         return f"{value:.3g} MB"
     return "0 ms" if not value else f"{1e6 * value:.2g} us" if abs(value) < 1e-4 else words.seconds(value)

@@ -180,9 +180,9 @@ def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
     for verdict, count in by_verdict.items():
         rate = summary["rates"][verdict]
         if rate["low"] is not None:
-            tip = f"{verdict}: {words.percent(count / total)}, bounds {words.bounds(rate)}"
+            tip = f"{verdict}: {words.percent(rate['rate'])}, bounds {words.bounds(rate)}"
             colour = _TONE_COLOURS[tone(verdict)] if count else "var(--soft)"
-            figures = {"share": 100 * count / total, "low": 100 * rate["low"], "high": 100 * rate["high"]}
+            figures = {"share": 100 * rate["rate"], "low": 100 * rate["low"], "high": 100 * rate["high"]}
             rows.append({"name": verdict, **figures, "tip": tip, "colour": colour})
     share = {"type": "quantitative", "title": "share of the sessions, % (root scale)",
              "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},

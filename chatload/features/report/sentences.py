@@ -63,8 +63,7 @@ def answer(summary: Mapping[str, Any]) -> str:
     exposure = summary["exposure"]
     hourly = exposure["dropped_per_chat_hour"]
     bounds = []
-    # The bound of a censored rate per session would be too low.
-    if dropped["high"] is not None and not exposure["censored"]:
+    if dropped["high"] is not None and dropped["high"] < 1:
         bounds.append(words.under(dropped))
     if hourly["high"] is not None:
         bounds.append(f"under {per_unit_text(hourly['high'], up=True)} per chat-hour")
@@ -99,8 +98,8 @@ def censored(summary: Mapping[str, Any]) -> str:
         return ""
     return (
         f"{words.percent(exposure['cut_off_share'])} of the accepted sessions were cut off by the end of the run. What "
-        "would have become of them is not known, so rates per session are too low for whole chats. Rates per chat-hour "
-        "and by age allow for that"
+        "would have become of them is not known. So rates per session are too low for whole chats; their upper bounds "
+        "leave these sessions out. Rates per chat-hour and by age allow for them"
     )
 
 

@@ -187,19 +187,21 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE, incident_size:
     """Return how often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate uses it.
 
     least: sessions for which it is proven. most: sessions for which it is possible. of: the sessions that it is a
-    share of. low, high: one-sided exact bounds of the share, each at `confidence`: low of the least, high of the most.
-    They have the design effect of the run's incidents, and hold if no incident takes more than incident_size sessions,
-    or than the largest one of the run.
+    share of. open: those of them that the end of the run cut off (`chatload.thresholds.metrics.Share`). low, high:
+    one-sided bounds of the share, each at `confidence`: low of the least, high of the most. They have the design effect
+    of the run's incidents, and hold if no incident takes more than incident_size sessions, or than the largest one of
+    the run.
     """
     metric = metric_named(f"{name}.rate")
     share, design = metric.share(facts), dependence.design_of(metric, facts, incident_size)
-    n = share.n
-    low, high = dependence.bounds(share, design, confidence, dependence.is_wanted(metric)) if n else (None, None)
+    n, wanted = share.n, dependence.is_wanted(metric)
+    low, high = dependence.bounds(share, design, confidence, wanted) if n else (None, None)
     return {
         "least": share.least,
         "most": share.most,
         "of": n,
-        "rate": share.counted / n if n else None,
+        "open": share.open,
+        "rate": dependence.observed(share, wanted),
         "low": low,
         "high": high,
         "confidence": confidence,

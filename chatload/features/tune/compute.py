@@ -8,6 +8,8 @@ in Biometrie in der chemisch-pharmazeutischen Industrie 6 (1995); P. H. Westfall
 weighted, fixed sequence and gatekeeper multiple testing procedures", Journal of Statistical Planning and
 Inference 99 (2001).
 
+The target is one of drops per session. Drops per chat-hour are shown beside it, and decide nothing.
+
 The bounds have the design effect of incidents: the bursts of drops of an arm (`chatload.stats.clusters`). The upper
 bound of every arm counts on incidents as large as the largest one of any arm whose interval is below the timeout,
 because an arm without a drop shows nothing about their size. Above the timeout all chats are dropped by the plan.
@@ -31,8 +33,9 @@ from chatload.errors import UsageError
 from chatload.run.books import Books, may_be_dropped
 from chatload.run.histogram import Histogram
 from chatload.stats.bursts import find_incidence
-from chatload.stats.clusters import Design, design_effect, lower, upper
+from chatload.stats.clusters import Design, design_effect, lower, per_unit_lower, per_unit_upper, upper
 from chatload.stats.rates import CONFIDENCE, sessions_needed
+from chatload.thresholds import dependence
 from chatload.thresholds.metrics import Facts, metric_named
 from chatload.vocabulary import Verdict
 
@@ -84,17 +87,30 @@ class Tally:
                 self.gaps.add(record.gap_upper_s)
 
 
+class HourlyDrops(NamedTuple):
+    """Drops per chat-hour of an arm.
+
+    chat_hours: time for which its accepted chats were surely open. rate: of the most drops. lower, upper: one-sided
+    exact bounds (Garwood) by the least and the most drops, each at the requested confidence.
+    """
+
+    chat_hours: float
+    rate: float
+    lower: float
+    upper: float
+
+
 @dataclass(frozen=True)
 class Arm:
     """One refresh interval of a sweep. Durations: seconds; rates of drops: fractions of the sessions.
 
     sessions: those whose fate is known. worth: how many independent ones they are worth. incidents: in which its drops
-    came. least, most: how many of them were dropped, proven and at most. suspects:
-    drops that the generator may have caused. rate: of `most`. lower, upper: one-sided exact bounds, each at the
-    requested confidence. margin_min_s, margin_p1_s: timeout minus widest gap, of the session with the smallest, and
-    what 99 of 100 sessions had at least. requests_per_s, polls_per_s: of one open chat. word: the result of its own
-    sessions against the target. needed: how many sessions would decide it with a probability of 80 %, at the seen rate;
-    None if no number would, or it is decided.
+    came. least, most: how many of them were dropped, proven and at most. suspects: drops that the generator may have
+    caused. rate: of `most`. lower, upper: one-sided exact bounds, each at the requested confidence. per_chat_hour: None
+    if no chat was open for any time. margin_min_s, margin_p1_s: timeout minus widest gap, of the session with the
+    smallest, and what 99 of 100 sessions had at least. requests_per_s, polls_per_s: of one open chat. word: the result
+    of its own sessions against the target. needed: how many sessions would decide it with a probability of 80 %, at the
+    seen rate; None if no number would, or it is decided.
     """
 
     fraction: float
@@ -108,6 +124,7 @@ class Arm:
     rate: float | None
     lower: float
     upper: float
+    per_chat_hour: HourlyDrops | None
     word: Word
     needed: int | None
     margin_min_s: float | None
@@ -265,7 +282,8 @@ def _arm(
     design = Design(effect, max(effect, largest))
     share = _DROPPED.share(Facts(counted.books, timeout_s, counted.confirmed))
     least = share.least - counted.suspects
-    low, high = lower(least, share.n, design, confidence), upper(share.most, share.n, design, confidence)
+    # Sessions that the end of the sweep cut off do not show that the rate is low (`chatload.thresholds.dependence`).
+    low, high = lower(least, share.n, design, confidence), dependence.upper(share, design, confidence)
     innocent = share.most - counted.books.suspects
     word: Word = "inconclusive"
     if high < target:
@@ -273,10 +291,15 @@ def _arm(
     elif low > target:
         word = "fail"
     elif (
-        upper(innocent, share.n, design, confidence) < target
+        dependence.upper(share._replace(most=innocent), design, confidence) < target
         or lower(share.least, share.n, design, confidence) > target
     ):
         word = "invalid"
+    hours = Facts(counted.books).chat_hours
+    hourly = None
+    if hours:
+        bounds = per_unit_lower(least, hours, design, confidence), per_unit_upper(share.most, hours, design, confidence)
+        hourly = HourlyDrops(hours, share.most / hours, *bounds)
     needed = sessions_needed(least, share.n, target, confidence, share.most) if word == "inconclusive" else None
     gaps = counted.gaps
     margins = [None if gap is None else timeout_s - gap for gap in (gaps.maximum, gaps.quantile(0.99))]
@@ -292,6 +315,7 @@ def _arm(
         rate=share.most / share.n if share.n else None,
         lower=low,
         upper=high,
+        per_chat_hour=hourly,
         word=word,
         needed=None if needed is None else ceil(needed * (effect if share.most else largest)),
         margin_min_s=margins[0],

@@ -11,7 +11,7 @@ from chatload.render import charts, words
 from chatload.render import document as doc
 from chatload.render.charts import Frame, Spec
 from chatload.render.document import Tone
-from chatload.stats.rates import bound_text
+from chatload.stats.rates import bound_text, per_unit_text
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
 SCHEMA_VERSION = 1
@@ -96,20 +96,30 @@ def tune_document(report: TuneReport) -> doc.Document:
 
 
 def _arms(tuning: Tuning) -> doc.Table:
-    headings = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "result")
-    rows: list[tuple[doc.TableCell | str, ...]] = []
+    columns = [
+        doc.TableColumn("interval", "l"),
+        doc.TableColumn("part"),
+        doc.TableColumn("sessions"),
+        doc.TableColumn("dropped"),
+        doc.TableColumn("drop rate"),
+        doc.TableColumn("drops/h"),
+        doc.TableColumn("margin p1", optional=True),
+        doc.TableColumn("req/s"),
+        doc.TableColumn("result", "l"),
+    ]
+    rows: list[doc.TableRow] = []
     for arm in tuning.arms:
         rate = "" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}"
         came = word(arm, tuning)
-        rows.append(
-            (*_counted(arm), words.seconds(arm.margin_p1_s), rate, doc.TableCell(came, _TONES[came], strong=True))
-        )
+        result = doc.TableCell(came, _TONES[came], strong=True)
+        rows.append(doc.TableRow([*_counted(arm), _hourly(arm), words.seconds(arm.margin_p1_s), rate, result]))
     caption = (
-        f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. margin p1: what 99 of "
-        "100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. Intervals "
-        "are tested from the shortest up, until one does not pass. So no correction for repeated tests is needed"
+        f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. drops/h: those of the "
+        "drops per chat-hour. margin p1: what 99 of 100 sessions had left of the timeout at their widest gap (upper "
+        "bound). req/s: of one open chat. Intervals are tested from the shortest up, until one does not pass. So no "
+        "correction for repeated tests is needed"
     )
-    return doc.table("All intervals", headings, rows, "lrrrrrrl", caption)
+    return doc.Table("All intervals", columns, rows, caption)
 
 
 def _model_arms(model: Tuning, tuning: Tuning) -> doc.Table:
@@ -131,6 +141,14 @@ def _counted(arm: Arm) -> tuple[str, ...]:
     return (interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), *ranges)
 
 
+def _hourly(arm: Arm) -> str:
+    """Return the bounds of the drops per chat-hour."""
+    hourly = arm.per_chat_hour
+    if hourly is None:
+        return ""
+    return f"{per_unit_text(hourly.lower, up=False)}-{per_unit_text(hourly.upper, up=True)}"
+
+
 def answer(tuning: Tuning) -> str:
     """Return the result in one sentence."""
     best, stop = tuning.recommended, tuning.stopped_by
@@ -139,6 +157,7 @@ def answer(tuning: Tuning) -> str:
         return (
             f"refresh every {interval(best)} ({best.fraction:g} of the timeout): at most "
             f"{bound_text(best.upper, up=True)} of the sessions dropped at {sure}, below the target of {target}"
+            f"{_hourly_bound(best, up=True)}"
         )
     if tuning.problems:
         return f"the sweep is invalid: {tuning.problems[0]}"
@@ -147,8 +166,18 @@ def answer(tuning: Tuning) -> str:
         return (
             f"no interval of the sweep keeps the target of {target}: at {interval(stop)}, the shortest, at least "
             f"{bound_text(stop.lower, up=False)} of the sessions were dropped, at {sure}"
+            f"{_hourly_bound(stop, up=False)}"
         )
     return f"no interval is shown to keep the target of {target} at {sure}: {stopped(tuning)}"
+
+
+def _hourly_bound(arm: Arm, up: bool) -> str:
+    """Return a bound of the drops per chat-hour as the end of a sentence; empty if no chat was open."""
+    hourly = arm.per_chat_hour
+    if hourly is None:
+        return ""
+    bound = hourly.upper if up else hourly.lower
+    return f"; at {'most' if up else 'least'} {per_unit_text(bound, up)} drops per chat-hour"
 
 
 def assumed(tuning: Tuning) -> str:
@@ -225,7 +254,8 @@ def word(arm: Arm, tuning: Tuning) -> str:
 
 
 def _arm(arm: Arm, tuning: Tuning) -> dict[str, Any]:
-    return {**asdict(arm), "tested": word(arm, tuning) != _NOT_TESTED}
+    hourly = None if arm.per_chat_hour is None else arm.per_chat_hour._asdict()
+    return {**asdict(arm), "per_chat_hour": hourly, "tested": word(arm, tuning) != _NOT_TESTED}
 
 
 def _charts(report: TuneReport) -> Iterator[doc.Chart]:
