@@ -165,6 +165,9 @@ RATE_PER_S: Final = Quantity(
 RATE_PER_H: Final = Quantity(
     "RATE", "a rate above 0, such as 4000 or 4000/h (per hour), or 2/s", lambda text: rate(text, "h"), 0, above=True
 )
+HOURLY_RATE: Final = Quantity(
+    "RATE", "a rate per chat-hour from 0 on, such as 0.01 or 0.01/h", lambda text: rate(text, "h"), 0
+)
 WHOLE: Final = Quantity("N", "a whole number from 0 on", count, 0)
 COUNT: Final = Quantity("N", "a whole number from 1 on", count, 1)
 INTEGER: Final = Quantity("N", "a whole number, such as 40 or 4,000", count)

@@ -1,22 +1,18 @@
-"""What commands have in common: they deliver a document, files and JSON, and have the same tolerances."""
+"""What commands have in common: they deliver a document, files and JSON, and take tolerances as options."""
 
 import json
 import sys
 from collections.abc import Callable
-from math import inf
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chatload import units
-from chatload.click_types import SHARE_BELOW_1, QuantityType
+from chatload.click_types import HOURLY_RATE, SHARE_BELOW_1
 from chatload.render.document import Document
 from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.writer import replacing
-
-_PER_CHAT_HOUR = QuantityType(units.RATE_PER_H.within(0, inf, "0, or a rate per chat-hour, such as 0.01"))
 
 
 def deliver(
@@ -66,7 +62,7 @@ def tolerance_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
         ),
         click.option(
-            "--hourly-tolerance", type=_PER_CHAT_HOUR, default=0.01, show_default=True,
+            "--hourly-tolerance", type=HOURLY_RATE, default=0.01, show_default=True,
             help="The same for a rate per chat-hour. 0.01 is 0.1 % of chats of 6 minutes.",
         ),
     )  # fmt: skip

@@ -145,7 +145,7 @@ def test_a_metric_that_no_run_measured_decides_nothing(nights: Path, capsys: pyt
         (["--since", "nowhere"], "--since nowhere: there is no such run below"),
         (["--since", "killed"], "--since killed: invalid: the run was never finished"),
         (["--tolerance", "five"], "--tolerance five: expected 0, or a share below 1"),
-        (["--hourly-tolerance", "nan"], "--hourly-tolerance nan: expected 0, or a rate"),
+        (["--hourly-tolerance", "nan"], "--hourly-tolerance nan: expected a rate per chat-hour"),
         (["--confidence", "nan"], "--confidence nan: expected a percentage"),
         (["--page", "no/such/folder.html"], "cannot be written"),
         (["--csv", "no/such/folder.csv"], "cannot be written"),
