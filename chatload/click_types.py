@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from chatload import units
 from chatload.errors import UsageError
@@ -36,12 +37,17 @@ def explain_quantities(command: click.Command) -> None:
 
 
 def _numbers(ctx: click.Context) -> dict[str, float]:
-    """Return the quantities that are known so far, by the flag of their options."""
+    """Return the quantities that a user gave and that are known so far, by the flag of their options."""
     return {
         parameter.opts[-1]: value
         for parameter in ctx.command.params
-        if isinstance(value := ctx.params.get(parameter.name or ""), int | float)
+        if isinstance(value := ctx.params.get(parameter.name or ""), int | float) and _is_given(parameter, ctx)
     }
+
+
+def _is_given(parameter: click.Parameter, ctx: click.Context) -> bool:
+    """Return whether a user gave the value of an option: a default is not meant otherwise."""
+    return ctx.get_parameter_source(parameter.name or "") not in (None, ParameterSource.DEFAULT)
 
 
 class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic before click 8.4
@@ -68,7 +74,7 @@ class QuantityType(click.ParamType):  # type: ignore[type-arg]  # no generic bef
             found = self.quantity.read(value)
         except ValueError as error:
             raise UsageError(f"{flag} {value}: {error}") from None
-        if ctx is not None and not ctx.resilient_parsing:
+        if ctx is not None and not ctx.resilient_parsing and param is not None and _is_given(param, ctx):
             warn(doubtful({**_numbers(ctx), flag: found}, flag))
         return found
 

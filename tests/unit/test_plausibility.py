@@ -125,3 +125,10 @@ def test_the_variables_of_options_files_and_dialects_are_known(monkeypatch, tmp_
     assert variables_of(str(dialect)) == {"CHATLOAD_TOKEN"} and variables_of("gms-v2") == set()
     assert unknown_settings(str(dialect)) == others
     assert len(unknown_settings("gms-v2")) == len(others) + 1
+
+
+def test_a_default_is_not_meant_otherwise():
+    words = ["probe", "--host", "nowhere", "--flex-disconnect-timeout", "3s"]
+    made = CliRunner().invoke(cli.main, words, standalone_mode=False)
+    # The default of --request-timeout is 5 s.
+    assert "warning" not in made.stderr
