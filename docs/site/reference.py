@@ -25,7 +25,8 @@ def pages() -> Iterator[tuple[str, str]]:
 
 
 def _command_texts() -> Iterator[str]:
-    context = click.Context(main, info_name="chatload")
+    # As the command line makes it: a command that was used in this process before has the same options of help.
+    context = click.Context(main, info_name="chatload", **main.context_settings)
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         assert command is not None
