@@ -184,6 +184,8 @@ def _tiles(facts: Mapping[str, Any]) -> Iterator[doc.Tile]:
         if capacity["upper"] > capacity["lower"]:
             value += f"\u2013{words.number(capacity['upper'])}"
         sure = f"sessions, with {words.confidence(capacity['confidence'])} confidence"
+        if facts["kind"] == "limit":
+            sure = "sessions: the server's own limit"
         yield doc.Tile("capacity", value, sure, Tone.GOOD)
         length = words.duration(facts["rules"]["confirming_s"])
         yield doc.Tile("held at the end", words.number(capacity["lower"]), f"sessions, for {length}")

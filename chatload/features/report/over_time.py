@@ -263,8 +263,7 @@ def latency_charts(run: RunOverTime) -> Iterator[TimeChart]:
     known = Counter[str]()
     for column in run.columns:
         known.update({name: column.sent.get(name, 0) + 1 for name in column.latency})
-    first = ("GetMessages", "RequestChat")
-    order = sorted(known, key=lambda name: (first.index(name) if name in first else 2, -known[name], name))
+    order = sorted(known, key=lambda name: (rank(name)[0], -known[name], name))
     for operation in order[:_DRAWN]:
         series = [_percentile_series(run, operation, quantile, quantile) for quantile in _QUANTILES]
         shows = f"Percentiles of the latency of {operation} (log scale)."
@@ -273,6 +272,12 @@ def latency_charts(run: RunOverTime) -> Iterator[TimeChart]:
         axis = ValueAxis("latency", Unit.SECONDS, log=True)
         heading = f"{operation} latency"
         yield run.chart(heading, shows, Panel(axis, series, height=160))
+
+
+def rank(operation: str) -> tuple[int, str]:
+    """Return by what operations are ordered: GetMessages and RequestChat first, the others by name."""
+    first = ("GetMessages", "RequestChat")
+    return first.index(operation) if operation in first else len(first), operation
 
 
 def _percentile_series(run: RunOverTime, operation: str, quantile: str, name: str, right: bool = False) -> TimeSeries:

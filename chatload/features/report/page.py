@@ -103,7 +103,7 @@ def _requests(summary: Mapping[str, Any], books: Books, length_s: float) -> Iter
         return
     rows = [
         doc.TableRow((operation, *_counted(row, length_s), *_timed(row["latency_s"])))
-        for operation, row in sorted(by_operation.items(), key=lambda item: (item[0] != "GetMessages", item[0]))
+        for operation, row in sorted(by_operation.items(), key=lambda item: over_time.rank(item[0]))
     ]
     headings = (
         *("operation", "sent", "per second", "failed", *STATUS_TABLE, "other"),
