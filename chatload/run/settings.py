@@ -112,12 +112,16 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
+#: The start of a run as FROM of --judge.
+_ZERO = re.compile(r"0(ms|s|m|h)?")
+
+
 def _judge(text: str) -> str:
     """Return ALL, STEADY, or "FROM-TO" in seconds."""
     if text in (ALL, STEADY):
         return text
     first, _, last = text.partition("-")
-    start, end = (0.0 if part.strip() == "0" else _duration(part.strip()) for part in (first, last))
+    start, end = (0.0 if _ZERO.fullmatch(part.strip()) else _duration(part.strip()) for part in (first, last))
     if not start < end:
         raise ValueError
     return f"{written(start)}-{written(end)}"

@@ -35,7 +35,7 @@ is one. To take several clusters as one group makes both smaller, so it is safe.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,14 @@ class Design:
 
     effect: float = 1.0
     largest: float = 1.0
+
+    def effect_below(self, k: float) -> float:
+        """Return the design effect of a lower bound with k events: at most all are one cluster."""
+        return min(self.effect, max(k, 1.0))
+
+    def effect_above(self, k: float) -> float:
+        """Return the design effect of an upper bound: of k events, and one more cluster of the largest size."""
+        return (k * self.effect_below(k) + self.largest * self.largest) / (k + self.largest)
 
 
 def design_effect(sizes: Iterable[float]) -> float:
@@ -93,7 +101,7 @@ def lower(k: int, n: int, design: Design, confidence: float = CONFIDENCE) -> flo
     """Return the one-sided lower bound of a rate with k events in n trials, in clusters; 0 if n is 0."""
     if design.effect == 1 or k == 0:
         return rates.lower(k, n, confidence)
-    effect = min(design.effect, k)
+    effect = design.effect_below(k)
     return float(betaincinv(k / effect, (n - k) / effect + 1, 1 - confidence))
 
 
@@ -101,40 +109,41 @@ def upper(k: int, n: int, design: Design, confidence: float = CONFIDENCE) -> flo
     """Return the one-sided upper bound of a rate with k events in n trials, in clusters; 1 if n is 0."""
     if design == INDEPENDENT:
         return rates.upper(k, n, confidence)
-    largest = design.largest
+    largest, effect = design.largest, design.effect_above(k)
     if k + largest > n:
         return 1.0
-    effect = (k * min(design.effect, max(k, 1)) + largest * largest) / (k + largest)
     return float(betaincinv((k + largest) / effect, (n - k - largest) / effect + 1, confidence))
 
 
-def per_unit_lower(k: int, exposure: float, design: Design, confidence: float = CONFIDENCE) -> float:
+def per_unit_lower(k: float, exposure: float, design: Design, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided lower bound of events per unit of exposure, in clusters. Raises ValueError without exposure.
 
     The limit of `lower` for many trials: the Gamma distributions of Garwood (`chatload.stats.rates`) in place of Beta
     distributions.
     """
-    effect = min(design.effect, max(k, 1))
+    effect = design.effect_below(k)
     return rates.per_unit_lower(k / effect, exposure / effect, confidence)
 
 
-def per_unit_upper(k: int, exposure: float, design: Design, confidence: float = CONFIDENCE) -> float:
+def per_unit_upper(k: float, exposure: float, design: Design, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided upper bound of events per unit of exposure, in clusters. Raises ValueError without exposure.
 
     The limit of `upper` for many trials.
     """
-    largest = design.largest
-    effect = (k * min(design.effect, max(k, 1)) + largest * largest) / (k + largest)
+    effect = design.effect_above(k)
     # `rates.per_unit_upper` adds one event itself.
-    return rates.per_unit_upper((k + largest) / effect - 1, exposure / effect, confidence)
+    return rates.per_unit_upper((k + design.largest) / effect - 1, exposure / effect, confidence)
 
 
-def largest_cluster(k: int, n: int, limit: float, design: Design, confidence: float = CONFIDENCE) -> int:
-    """Return the largest size of clusters for which the upper bound is below `limit`; 0 if there is none."""
+def largest_cluster(upper_bound: Callable[[Design], float], limit: float, design: Design, n: int) -> int:
+    """Return the largest size of clusters, up to n, for which an upper bound is below `limit`; 0 if there is none.
+
+    upper_bound: returns the bound for a design. It does not fall if the largest cluster is larger.
+    """
     low, high = 0, n + 1
     while high - low > 1:
         middle = (low + high) // 2
-        fits = upper(k, n, Design(design.effect, middle), confidence) < limit
+        fits = upper_bound(Design(design.effect, middle)) < limit
         low, high = (middle, high) if fits else (low, middle)
     return low
 

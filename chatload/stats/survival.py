@@ -15,6 +15,10 @@ bounds of the surviving share are quantiles of
 with independent factors. A product is approximated by the Beta distribution that has its mean and its variance (the
 source's method of moments). Without censoring the product *is* a Beta distribution, and the bounds are those of Clopper
 and Pearson. Without a failure the lower bound is (1 - confidence)^(1/Y): only samples that reached the age count.
+
+If failures come in clusters, the numbers of samples and failures are divided by the design effect, and the last factor
+has one more cluster of the largest size in place of one more failure: Beta(Y - x + 1, x) with x failures
+(`chatload.stats.clusters`).
 """
 
 import math
@@ -24,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from chatload.stats.clusters import INDEPENDENT, Design
 from chatload.stats.rates import CONFIDENCE
 
 
@@ -72,26 +77,34 @@ class Survival:
         """Return how many samples were watched up to this age without a failure before it."""
         return len(self._ages) - int(np.searchsorted(self._ages, age, "left"))
 
-    def failed_before(self, age: float, confidence: float = CONFIDENCE, multiple: float = 1.0) -> FailedBefore:
+    def failed_before(
+        self, age: float, confidence: float = CONFIDENCE, multiple: float = 1.0, design: Design = INDEPENDENT
+    ) -> FailedBefore:
         """Return the probability of a failure before this age, with its bounds.
 
-        multiple: compute the bounds for so many times the samples, which has no effect on the estimate.
+        multiple: compute the bounds for so many times the samples, which has no effect on the estimate. design: how far
+        failures are from independent.
         """
         events, still = int(np.searchsorted(self._times, age, "left")), self.reached(age)
         y, d = self._at_risk[:events], self._deaths[:events]
         with np.errstate(divide="ignore"):
             log_share = float(np.log1p(-d / y).sum())
         failures = int(d.sum())
-        y, d = multiple * y, multiple * d
-        # Logarithms of the mean, and of 1 + the square of the coefficient of variation: sums of terms of one sign.
-        a = y - d + 1
-        mean, spread = float(np.log1p(-d / (y + 1)).sum()), float(np.log1p(d / (a * (y + 2))).sum())
-        low = _quantile(mean, spread, 1 - confidence)
-        high = 1.0
-        if still:
-            n = multiple * still
-            high = _quantile(mean + math.log1p(-1 / (n + 1)), spread + math.log1p(1 / (n * (n + 2))), confidence)
+        below, above = design.effect_below(multiple * failures), design.effect_above(multiple * failures)
+        low = _quantile(*_product(y, d, multiple / below), 1 - confidence)
+        high, n, more = 1.0, multiple * still / above, design.largest / above
+        if n + 1 > more and still:
+            mean, spread = _product(y, d, multiple / above)
+            mean, spread = mean + math.log1p(-more / (n + 1)), spread + math.log1p(more / ((n - more + 1) * (n + 2)))
+            high = _quantile(mean, spread, confidence)
         return FailedBefore(still, failures, 0.0 - math.expm1(log_share) if still else None, low, high)
+
+
+def _product(y: NDArray[np.float64], d: NDArray[np.float64], multiple: float) -> tuple[float, float]:
+    """Return the product of Beta(m (y - d) + 1, m d) as `_quantile` takes it: sums of terms of one sign."""
+    y, d = multiple * y, multiple * d
+    a = y - d + 1
+    return float(np.log1p(-d / (y + 1)).sum()), float(np.log1p(d / (a * (y + 2))).sum())
 
 
 def _quantile(log_mean: float, log_spread: float, probability: float) -> float:

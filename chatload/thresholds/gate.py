@@ -6,20 +6,50 @@ from typing import Any
 
 from chatload.chat.personas import REQUEST_TIMEOUT_S
 from chatload.errors import UsageError
+from chatload.run.books import Books
 from chatload.run.settings import GATES, STEADY, RunSettings
 from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.abort import AbortMonitor
 from chatload.thresholds.judgement import Judgement, judge, overall
-from chatload.thresholds.metrics import Facts, Threshold, parse, parse_abort
+from chatload.thresholds.metrics import OF_ALL, Facts, Threshold, parse, parse_abort
 from chatload.thresholds.over_time import OverTime
-from chatload.vocabulary import RunResult, ThresholdResult
+from chatload.vocabulary import DROPPED, UNSERVED, RunResult, ThresholdResult, Verdict
 
-#: A rate that a gate has to be about -> other subjects: a threshold about one of them covers this rate too.
-_FATES: Mapping[str, frozenset[str]] = {
-    "unserved": frozenset({"refused", "gave_up", "completed"}),
-    "dropped": frozenset({"dropped_late", "dropped_early", "dropped_unproven", "blame", "completed"}),
-    "failed": frozenset({"completed"}),
+#: Rates that a gate has to be about: the subject of each -> its sessions by verdict, with the subjects of thresholds
+#: that cover them. A threshold about the rate itself covers all.
+_FATES: Mapping[str, Mapping[Verdict, frozenset[str]]] = {
+    UNSERVED: {
+        Verdict.REFUSED: frozenset({"refused"}),
+        Verdict.GAVE_UP: frozenset({"gave_up"}),
+        Verdict.FAILED: frozenset({"failed"}),
+    },
+    DROPPED: {
+        Verdict.DROPPED_LATE: frozenset({"dropped_late", "blame"}),
+        Verdict.DROPPED_EARLY: frozenset({"dropped_early"}),
+    },
+    Verdict.FAILED: {Verdict.FAILED: frozenset({"failed"})},
 }
+
+
+def _covers(thresholds: Iterable[Threshold], subject: str, books: Books) -> bool:
+    """Return whether thresholds are about all sessions of this subject, a key of _FATES, that occurred."""
+    about = set()
+    for metric in (threshold.metric for threshold in thresholds):
+        if metric.subject == Verdict.COMPLETED:
+            # A number of completed chats does not limit how many others were dropped or failed.
+            if metric.kind == "rate" and subject != UNSERVED:
+                return True
+        # Rates are shares of the accepted sessions, so most say nothing of those that were never accepted.
+        elif subject != UNSERVED or metric.kind == "count" or metric.subject in OF_ALL:
+            about.add(metric.subject.partition(".")[0])
+    if subject in about:
+        return True
+    fates = books.fates
+    for verdict, by in _FATES[subject].items():
+        accepted = fates.accepted_with(verdict)
+        if (fates.verdicts[verdict] - accepted if subject == UNSERVED else accepted) and not about & by:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -50,16 +80,17 @@ class Gate:
     def _not_covered(self, facts: Facts) -> list[Judgement]:
         """Return judgements about unserved, dropped and failed sessions that no threshold of this gate covers.
 
-        There is one, inconclusive, for each of these rates that fails the limit of the standard gate.
+        There is one, inconclusive, for each of these rates that fails the limit of the standard gate if sessions count
+        as independent: many drops in one incident prove little about their rate, but they may not go unmentioned.
         """
-        about = {threshold.metric.subject.partition(".")[0] for threshold in self.thresholds}
+        independent = replace(facts, incidence=None, blocks=())
         found = []
         for threshold in map(parse, standard_thresholds()):
             subject = threshold.metric.subject
-            if subject not in _FATES or about & {subject, *_FATES[subject]}:
+            if subject not in _FATES or _covers(self.thresholds, subject, facts.books):
                 continue
-            judgement = judge(threshold, facts, self.confidence)
-            if judgement.result == ThresholdResult.FAIL:
+            if judge(threshold, independent, self.confidence).result == ThresholdResult.FAIL:
+                judgement = judge(threshold, facts, self.confidence)
                 why = f"{judgement.why}; no threshold is about {threshold.metric.name}: set one, or --gate standard"
                 found.append(replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why))
         return found

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from chatload.run.histogram import CensoredHistogram, Reading
+from chatload.stats import clusters
 from chatload.stats.clusters import INDEPENDENT, Design, largest_cluster
 from chatload.stats.rates import (
     CONFIDENCE,
@@ -35,7 +36,7 @@ from chatload.stats.rates import (
     upper,
 )
 from chatload.thresholds import dependence
-from chatload.thresholds.exposure import judge_by_exposure
+from chatload.thresholds.exposure import holds_for, judge_by_exposure
 from chatload.thresholds.metrics import INCIDENT, Facts, Metric, Share, Threshold, length_text
 from chatload.thresholds.over_time import CellCounts, OverTime, limit_of_samples
 from chatload.vocabulary import DROPPED, ThresholdResult
@@ -131,7 +132,7 @@ def judge(
     if metric.subject == "margin" and facts.timeout_s is None:
         return _open(threshold, "the run had no flex-disconnect-timeout, so no margin")
     if threshold.every_s is not None:
-        return _judge_cells(threshold, facts, [] if over_time is None else over_time.cells.get(threshold, []))
+        return _judge_every_cell(threshold, facts, OverTime() if over_time is None else over_time)
     if over_time is not None and metric.q is not None:
         return _judge_in_part(threshold, facts, confidence, over_time)
     if metric.kind == "duration":
@@ -142,8 +143,12 @@ def judge(
             return _judge_extreme(threshold, facts, samples)
         return _judge_percentile(threshold, facts, samples, confidence)
     if metric.kind == "hourly rate" or metric.age_s is not None:
-        judged = judge_by_exposure(threshold, facts, confidence)
-        return Judgement(threshold, **judged._replace(why=judged.why + _bursts(metric, facts))._asdict())
+        design = dependence.design_of(metric, facts, incident_size)
+        judged = judge_by_exposure(threshold, facts, design, confidence)
+        worth = max(1, round(judged.samples / design.effect)) if judged.samples else None
+        if worth is not None and worth != judged.samples:
+            judged = judged._replace(why=f"{judged.why}; {_came(metric, facts, judged.samples, worth)}")
+        return Judgement(threshold, **judged._asdict(), worth=worth)
     share = metric.share(facts)
     if metric.kind == "count":
         return _judge_count(threshold, share)
@@ -248,8 +253,8 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float, incident_
         answer = _with_open(answer, asked, metric, confidence)
     worth = dependence.worth(share, design) if clustered else None
     seen = f"{share.counted} of {_plural(share.n, metric.noun)}{_unproven(share)}"
-    if clustered and worth != share.n:
-        seen += f"; {_came(metric, facts)}the {_plural(share.n, 'session')} are worth {worth} independent ones"
+    if worth is not None and worth != share.n:
+        seen += f"; {_came(metric, facts, share.n, worth)}"
     low, high = _bounds(asked, confidence)
     return Judgement(
         threshold, answer.result, dependence.observed(share, asked.wanted), False, low, high, share.n, answer.needed,
@@ -277,12 +282,12 @@ def _judge_request_rate(threshold: Threshold, facts: Facts, confidence: float, o
     )  # fmt: skip
 
 
-def _came(metric: Metric, facts: Facts) -> str:
-    """Return how the drops came, as the beginning of a clause; "" for others."""
-    incidence = facts.incidence
-    if incidence is None or not incidence.bursts or not dependence.about_drops(metric):
-        return "they came unevenly over time: "
-    return f"{_plural(incidence.events, 'drop')} came in {_plural(incidence.incidents, 'incident')}: "
+def _came(metric: Metric, facts: Facts, sessions: int, worth: int) -> str:
+    """Return how many independent sessions those of a run are worth, and why, as a part of a sentence."""
+    incidence, came = facts.incidence, "they came unevenly over time"
+    if incidence is not None and incidence.bursts and dependence.about_drops(metric):
+        came = f"{_plural(incidence.events, 'drop')} came in {_plural(incidence.incidents, 'incident')}"
+    return f"{came}: the {_plural(sessions, 'session')} are worth {worth} independent ones"
 
 
 def _judge_incidents(threshold: Threshold, facts: Facts, confidence: float) -> Judgement:
@@ -334,14 +339,29 @@ def _judge_in_part(threshold: Threshold, facts: Facts, confidence: float, over_t
     judgement = _judge_percentile(threshold, judged, samples, confidence, effect, over_time=True)
     if part is None or part.given or judgement.result != ThresholdResult.PASS:
         return judgement
-    # A bad run must not pass because its bad time is left out. A user who names the part has decided so.
     seen = reading_of(metric, whole.quantile(metric.sample_q), facts)
-    if seen is not None and threshold.holds(seen.seconds):
-        return judgement
+    return judgement if seen is not None and threshold.holds(seen.seconds) else _no_pass(judgement)
+
+
+def _no_pass(judgement: Judgement) -> Judgement:
+    """Return a pass in the steady part as inconclusive, because the threshold does not hold in the whole run.
+
+    A bad run must not pass because its bad time is left out. A user who names the part has decided so.
+    """
     why = (
         f"{judgement.why}; in the whole run it does not hold, so this is no pass: --judge FROM-TO leaves the start out"
     )
     return replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why)
+
+
+def _judge_every_cell(threshold: Threshold, facts: Facts, over_time: OverTime) -> Judgement:
+    """Return the judgement of a threshold `in every` on its part of the run."""
+    judgement = _judge_cells(threshold, facts, over_time.cells.get(threshold, []))
+    with_ramp = over_time.cells_with_ramp.get(threshold)
+    if judgement.result != ThresholdResult.PASS or with_ramp is None:
+        return judgement
+    lost = _judge_cells(threshold, facts, with_ramp).result == ThresholdResult.FAIL
+    return _no_pass(judgement) if lost else judgement
 
 
 def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]) -> Judgement:
@@ -350,7 +370,7 @@ def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]
     assert threshold.every_s is not None
     length = length_text(threshold.every_s)
     if not cells:
-        return _open(threshold, f"the run has no windows of {length} with a {_of(metric)}")
+        return _open(threshold, f"the run has no whole window of {length} with a {_of(metric)}")
     limit, wants_low = _allowed(threshold)
     # Fewer samples than this: one of them alone would be more than the share that is allowed.
     edge = min(limit, 1 - limit)
@@ -458,10 +478,10 @@ def _settle(asked: Question, confidence: float, what: str, noun: str, clustered:
     # The assumption about incidents is in the upper bound of their share: of sessions that ended well, the lower bound.
     if high < limit:
         size = _largest_incident(asked, confidence) if clustered and wants_low and not asked.wanted else None
-        return Answer(below, f"{what} is below {at} {sure} (at most {at_most}){_holds_for(size)}", incident_size=size)
+        return Answer(below, f"{what} is below {at} {sure} (at most {at_most}){holds_for(size)}", incident_size=size)
     if low > limit:
         size = _largest_incident(asked, confidence) if clustered and not wants_low and asked.wanted else None
-        return Answer(above, f"{what} is above {at} {sure} (at least {at_least}){_holds_for(size)}", incident_size=size)
+        return Answer(above, f"{what} is above {at} {sure} (at least {at_least}){holds_for(size)}", incident_size=size)
     if not low and high == 1:
         known = f"nothing is known of {what}"
     elif not low:
@@ -514,11 +534,8 @@ def _largest_incident(asked: Question, confidence: float) -> int:
     """Return the largest number of sessions that an incident may take, so that the upper bound stays on its side."""
     share, wanted = asked.share, asked.wanted
     events, limit = (share.whole - share.least, 1 - asked.limit) if wanted else (share.most, asked.limit)
-    return largest_cluster(events, share.whole, limit, asked.design, confidence)
-
-
-def _holds_for(size: int | None) -> str:
-    return "" if size is None else f" if no incident takes more than {_plural(size, 'session')}"
+    whole = share.whole
+    return largest_cluster(lambda design: clusters.upper(events, whole, design, confidence), limit, asked.design, whole)
 
 
 def _quantile_bounds(
@@ -543,15 +560,6 @@ def _unproven(share: Share) -> str:
     if share.most > share.counted:
         return f" (and {share.most - share.counted} that may be)"
     return f" ({share.counted - share.least} of them unproven)" if share.counted > share.least else ""
-
-
-def _bursts(metric: Metric, facts: Facts) -> str:
-    """Return the warning that sessions were not independent, for rates without a design effect; "" if there is none."""
-    incidence = facts.incidence
-    if incidence is None or not incidence.bursts or not dependence.about_drops(metric):
-        return ""
-    came = f"{_plural(incidence.events, 'drop')} came in {_plural(incidence.incidents, 'incident')}"
-    return f"; this assumes independent sessions, which these were not: {came}"
 
 
 def _with_open(answer: Answer, asked: Question, metric: Metric, confidence: float) -> Answer:

@@ -9,7 +9,7 @@
 - Percentiles of latency and response time are judged on one part of the run (`chatload.run.steady`), because they
   depend on the load. Those of RequestChat are not: many runs open their chats in the ramp only. All else, drops and
   failures above all, is judged on the whole run.
-- A threshold `... in every 1m` is judged in cells of that length.
+- A threshold `... in every 1m` is judged in cells of that length, and the last one may overlap the one before it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from chatload.stats.effective_size import design_effect
 from chatload.thresholds.metrics import Facts, Metric, Share, Threshold
 
 _Array = NDArray[np.float64]
-#: A last cell is whole if it has at least this share of its length: windows are not cut to the millisecond.
+#: A cell is whole if it has at least this share of its length: windows are not cut to the millisecond.
 _WHOLE = 0.95
 
 
@@ -69,13 +69,15 @@ class SampleWindows:
 class OverTime:
     """What the windows of a run say. part: the part for percentiles of speed; None: the whole run. books: of the part.
 
-    counts: of each percentile and each rate of requests. cells: of each threshold `in every`.
+    counts: of each percentile and each rate of requests. cells: of each threshold `in every`. cells_with_ramp: of those
+    that are judged on the steady part, the cells of the whole run.
     """
 
     part: JudgedPart | None = None
     books: Books = field(default_factory=Books)
     counts: Mapping[Threshold, SampleWindows] = field(default_factory=dict)
     cells: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
+    cells_with_ramp: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
 
     def part_of(self, metric: Metric) -> JudgedPart | None:
         """Return the part of the run on which a metric is judged; None: the whole run."""
@@ -113,7 +115,10 @@ def read_windows(
         span: start and end of the run (Unix seconds).
     """
     counted = [t for t in thresholds if (t.metric.q is not None or t.metric.is_request_rate) and t.every_s is None]
-    cells = [_Cells(t, part if in_part(t.metric) else None, *span) for t in thresholds if t.every_s is not None]
+    every = [t for t in thresholds if t.every_s is not None]
+    cells = [_Cells(t, part if in_part(t.metric) else None, *span) for t in every]
+    steady = every if part is not None and not part.given else []
+    with_ramp = [_Cells(t, None, *span) for t in steady if in_part(t.metric)]
     part_books = Books()
     if part is not None:
         for window in windows():
@@ -129,13 +134,16 @@ def read_windows(
         times.append(window.middle)
         for threshold, level, row in zip(counted, levels, rows, strict=True):
             row.append(_count(threshold, level, window.books, facts.timeout_s))
-        for each in cells:
+        for each in (*cells, *with_ramp):
             each.add(window)
     counts = {}
     for threshold, row in zip(counted, rows, strict=True):
         columns = np.array(row, dtype=np.float64).reshape(-1, 3).T
         counts[threshold] = SampleWindows(np.array(times), *columns)
-    return OverTime(part, part_books, counts, {each.threshold: each.counts(facts.timeout_s) for each in cells})
+    by_threshold = (
+        {each.threshold: each.counts(facts.timeout_s) for each in filled_cells} for filled_cells in (cells, with_ramp)
+    )
+    return OverTime(part, part_books, counts, *by_threshold)
 
 
 def _count(
@@ -168,7 +176,9 @@ def _level(threshold: Threshold, books: Books) -> tuple[float, int]:
 class _Cells:
     """The cells of one threshold `in every`, filled window by window.
 
-    part: what is judged; None: the whole run. What is left after the last whole cell belongs to it.
+    part: what is judged; None: the whole run. What is left after the last whole cell is judged in one more cell, which
+    ends with the part and overlaps the cell before: a shorter one would be judged by too few samples, and a longer one
+    would dilute them. A part that is shorter than one cell has none.
     """
 
     def __init__(self, threshold: Threshold, part: JudgedPart | None, started_at: float, ended_at: float) -> None:
@@ -176,31 +186,38 @@ class _Cells:
         self.threshold, self._length_s, self._started_at = threshold, threshold.every_s, started_at
         self._start = started_at if part is None else max(part.start, started_at)
         self._end = ended_at if part is None else min(part.end, ended_at)
-        whole = int((self._end - self._start) / self._length_s + 1 - _WHOLE)
-        self._last = max(whole - 1, 0)
+        cells, nearly = (self._end - self._start) / self._length_s, 1 - _WHOLE
+        self._starts = [self._start + number * self._length_s for number in range(max(0, int(cells + nearly)))]
+        if self._starts and cells - len(self._starts) > nearly:
+            self._starts.append(self._end - self._length_s)
         self._filled: dict[int, CensoredHistogram | Share] = {}
 
     def add(self, window: Window) -> None:
-        if not self._start <= window.middle < self._end:
+        if not self._starts or not self._start <= window.middle < self._end:
             return
-        number = min(int((window.middle - self._start) / self._length_s), self._last)
+        last = len(self._starts) - 1
+        number = min(int((window.middle - self._start) / self._length_s), last)
+        for cell in {number, last} if window.middle >= self._starts[last] else {number}:
+            self._add_to(cell, window.books)
+
+    def _add_to(self, number: int, books: Books) -> None:
         metric, before = self.threshold.metric, self._filled.get(number)
         if metric.kind == "rate":
-            more = metric.share(Facts(window.books))
+            more = metric.share(Facts(books))
             if isinstance(before, Share):
                 more = Share(*map(sum, zip(before, more, strict=True)))
             self._filled[number] = more
         else:
             merged = before if isinstance(before, CensoredHistogram) else CensoredHistogram()
-            merged.merge(metric.samples(window.books))
+            merged.merge(metric.samples(books))
             self._filled[number] = merged
 
     def counts(self, timeout_s: float | None) -> list[CellCounts]:
         """Return the cells in order of time; none without a window. A cell that has no window has no samples."""
         metric, at, made = self.threshold.metric, limit_of_samples(self.threshold, timeout_s), []
-        for number in range(self._last + 1) if self._filled else ():
+        for number, start in enumerate(self._starts) if self._filled else ():
             filled = self._filled.get(number, Share(0, 0, 0, 0))
-            at_s = self._start - self._started_at + number * self._length_s
+            at_s = start - self._started_at
             if isinstance(filled, Share):
                 made.append(CellCounts(at_s, filled, None))
             else:

@@ -79,7 +79,7 @@ def test_a_knee_by_drops_needs_a_higher_rate_above_it(
 RULES = StepRules(start=10, ceiling=1000, interval_s=3.0, hold_s=10.0)
 
 
-def test_a_search_is_longer_for_a_narrower_interval_and_a_restless_server() -> None:
+def test_a_search_is_longer_for_a_narrower_interval_and_a_variable_server() -> None:
     # 8 loads of doubling and 15 steps of 26.5 s; the last hold of 138 s, and 16.5 s before it; twice 4.25 trials.
     assert search_s(RULES, 0.05) == pytest.approx(23 * 26.5 + 138 + 16.5 + 2 * 4.25 * 26.5, abs=0.5)
     assert search_s(replace(RULES, resolution=0.05), 0.05) > search_s(RULES, 0.05) < search_s(RULES, 0.1)

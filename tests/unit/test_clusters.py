@@ -92,10 +92,10 @@ def test_the_design_effect_by_blocks_by_hand() -> None:
 
 def test_the_largest_cluster_is_where_the_bound_meets_the_limit() -> None:
     # 3 w / 2000 < 0.5 %
-    size = largest_cluster(0, 2000, 0.005, INDEPENDENT)
+    size = largest_cluster(lambda design: upper(0, 2000, design), 0.005, INDEPENDENT, 2000)
     assert size == 3
     assert upper(0, 2000, Design(1.0, size)) < 0.005 <= upper(0, 2000, Design(1.0, size + 1))
-    assert largest_cluster(20, 100, 0.01, INDEPENDENT) == 0
+    assert largest_cluster(lambda design: upper(20, 100, design), 0.01, INDEPENDENT, 100) == 0
 
 
 def test_evidence_by_hand() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,9 @@ def records(completed: int, dropped: int, start: float = 0.0) -> list[SessionRec
     return even + [SessionRecord(f"d{start}{i}", "dropped_late", ended_at=start + 40 + i / 40) for i in range(dropped)]
 
 
-def write_run(folder: Path, made: list[SessionRecord], settings: RunSettings = RunSettings()) -> None:
+def write_run(
+    folder: Path, made: list[SessionRecord], settings: RunSettings = RunSettings(), ended_at: float = 100.0
+) -> None:
     counted = Books()
     for record in made:
         counted.started += 1
@@ -214,7 +217,7 @@ def write_run(folder: Path, made: list[SessionRecord], settings: RunSettings = R
     with RunWriter.create(folder, settings, 0.0) as writer:
         add_sessions(writer, made)
         put_books(writer, "w", counted)
-        writer.finish(100.0)
+        writer.finish(ended_at)
 
 
 def test_a_report_says_what_the_sessions_are_worth(tmp_path: Path) -> None:
@@ -272,16 +275,18 @@ def combined(*arguments: str) -> Result:
 
 def test_the_command_judges_runs_together(tmp_path: Path) -> None:
     settings = RunSettings(thresholds=("dropped.rate < 1%", "lateness.p99 < 1s"))
-    for name in ("one", "two"):
+    for name, ended_at in (("one", 100.0), ("two", 101.0)):
         (tmp_path / name).mkdir()
-        write_run(tmp_path / name, records(300, 0), settings)
+        write_run(tmp_path / name, records(300, 0), settings, ended_at)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     alone, both = (combined(*runs) for runs in ([one], [one, two]))
     first, second = (json.loads(combined(*given, "--json").output) for given in ([one], [one, two]))
     assert [made["combined"][0]["result"] for made in (first, second)] == ["inconclusive", "pass"]
     assert "2 runs judged together" in both.output
-    twice = combined(one, one)
-    assert isinstance(twice.exception, UsageError) and "given twice" in str(twice.exception)
+    copied = shutil.copytree(one, tmp_path / "copied")
+    for again in (one, f"{one}/run.sqlite", str(copied)):
+        twice = combined(one, again)
+        assert isinstance(twice.exception, UsageError) and f"the same run as {one}" in str(twice.exception)
     # No refresh was measured, so the other threshold is open in each run.
     assert (alone.return_value, both.return_value) == (4, 4)
     decided = combined(one, two, "--threshold", "dropped.rate < 1%")
@@ -292,9 +297,9 @@ def test_the_command_judges_runs_together(tmp_path: Path) -> None:
 
 def test_other_thresholds_pass_or_fail_with_every_run(tmp_path: Path) -> None:
     settings = RunSettings(thresholds=("dropped.rate < 1%", "sessions.count >= 300", "dropped.count == 0"))
-    for name, count in (("one", 600), ("two", 200)):
+    for name, count, ended_at in (("one", 600, 100.0), ("two", 200, 101.0)):
         (tmp_path / name).mkdir()
-        write_run(tmp_path / name, records(count, 0), settings)
+        write_run(tmp_path / name, records(count, 0), settings, ended_at)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     both = combined(one, two, "--json")
     made = json.loads(both.output)
@@ -319,6 +324,14 @@ def test_other_thresholds_pass_or_fail_with_every_run(tmp_path: Path) -> None:
     results = [CombinedRuns(["a"], gate, judged, *more).result for more in (([],), (by_run,), ([], ["a: is lost"]))]
     assert results == ["pass", "inconclusive", "fail"]
     assert failing.return_value == 1 and json.loads(failing.output)["by_run"][0]["result"] == "fail"
+
+
+def test_drops_by_age_do_not_add_up_as_if_they_were_a_rate_per_session() -> None:
+    # No chat of these runs has an age, so nothing is known about drops before 8 minutes.
+    gate = make_gate(["dropped.by_age(8m) < 1%"])
+    assert combine_runs(gate, [run(600), run(600)]) == []
+    (by_run,) = judge_by_run(gate, [{gate.thresholds[0]: INCONCLUSIVE}] * 2)
+    assert by_run.result == INCONCLUSIVE
 
 
 def test_chats_that_were_cut_off_are_no_evidence_for_a_low_rate_of_repeated_runs() -> None:

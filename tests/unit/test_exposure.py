@@ -136,7 +136,8 @@ def test_hourly_rates_by_hand(
 
 def test_an_hourly_judgement_says_what_it_rests_on() -> None:
     assert judged("dropped.per_chat_hour < 0.02", facts(266, completed=2000)).why == (
-        "0 in 266 chat-hours; the rate per chat-hour is below 0.02 with 95 % confidence (at most 0.0113)"
+        "0 in 266 chat-hours; the rate per chat-hour is below 0.02 with 95 % confidence (at most 0.0113) "
+        "if no incident takes more than 1 session"
     )
     assert judged("dropped.per_chat_hour < 0.2", facts(10, completed=75)).why == (
         "0 in 10 chat-hours; the rate per chat-hour is below 0.3 with 95 % confidence, and 0.2 lies below that: "
@@ -148,11 +149,37 @@ def test_an_hourly_judgement_says_what_it_rests_on() -> None:
     )
 
 
-def test_drops_that_came_in_bursts_are_told_of_with_each_rate() -> None:
-    bursts = find_incidence([100.0 + 0.01 * i for i in range(20)], 0.0, 3600.0)
-    given = replace(facts(4.0, lived((80, 480.0, 480.0, "completed")), completed=80), incidence=bursts)
-    for text in ("dropped.per_chat_hour < 2", "dropped.by_age(8m) < 9%"):
-        assert "; this assumes independent sessions, which these were not: 20 drops" in judged(text, given).why
+def test_drops_that_came_in_one_incident_are_one_observation() -> None:
+    at_once = find_incidence([100.0 + 0.01 * i for i in range(40)], 0.0, 3600.0)
+    ages = lived((40, 240.0, 240.0, "dropped_late"), (2960, 480.0, 480.0, "completed"))
+    alone = facts(400.0, ages, completed=2960, dropped_late=40)
+    together = replace(alone, incidence=at_once)
+    # Independent drops are between 0.0754 and 0.131 per chat-hour, and 0.99 and 1.74 % before 8 minutes.
+    for passing, failing in (
+        ("dropped.per_chat_hour < 0.2", "dropped.per_chat_hour < 0.05"),
+        ("dropped.by_age(8m) < 2%", "dropped.by_age(8m) < 0.9%"),
+    ):
+        assert [judged(text, alone).result for text in (passing, failing)] == ["pass", "fail"]
+        for text in (passing, failing):
+            found = judged(text, together)
+            assert (found.result, found.worth) == ("inconclusive", 75)
+            assert found.why.endswith("; 40 drops came in 1 incident: the 3000 sessions are worth 75 independent ones")
+    # By hand: 4.744 incidents of 40 drops in 400 h. A share without censoring has the bounds of the session rate.
+    assert judged("dropped.per_chat_hour < 0.5", together).upper == pytest.approx(4.744 * 40 / 400, rel=1e-3)
+    bounds = judge(parse("dropped.rate < 1%"), together)
+    by_age = judged("dropped.by_age(8m) < 1%", together)
+    assert (by_age.lower, by_age.upper) == (pytest.approx(bounds.lower), pytest.approx(bounds.upper))
+
+
+@pytest.mark.parametrize(("text", "size"), [("dropped.per_chat_hour < 0.2", 26), ("dropped.by_age(8m) < 1%", 10)])
+def test_the_incident_size_is_demanded_of_rates_by_exposure_too(text: str, size: int) -> None:
+    # By hand: 2.9957 * 26 / 400 = 0.195; 3 * 10 / 3000 = 1 %.
+    given = facts(400.0, lived((3000, 480.0, 480.0, "completed")), completed=3000)
+    found = judge(parse(text), given, incident_size=2)
+    assert (found.result, found.incident_size) == ("pass", size)
+    assert found.why.endswith(f"if no incident takes more than {size} sessions")
+    assert judge(parse(text), given, incident_size=size).result == "pass"
+    assert judge(parse(text), given, incident_size=size + 1).result == "inconclusive"
 
 
 def test_no_exposure_shows_nothing() -> None:

@@ -12,6 +12,7 @@ from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
+from chatload.stats.bursts import find_incidence
 from chatload.thresholds.gate import Gate, gate_of, make_gate, regate, standard_thresholds
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, RunResult
@@ -253,6 +254,42 @@ def test_what_is_unseen_is_what_fails_the_standard_gate(failed: int, unseen: boo
     many(failed, lambda b: session(b, "failed"))(books)
     judged = make_gate((LATENCY,)).judge(Facts(books, 45.0))
     assert [j.result for j in judged] == ["pass", *["inconclusive"] * unseen]
-    for about in ("failed.count < 99", "completed.count > 1"):
+    for about in ("failed.count < 99", "completed.rate > 30%"):
         assert len(make_gate((LATENCY, about)).judge(Facts(books, 45.0))) == 2
     assert len(make_gate((LATENCY, "dropped.rate < 9%")).judge(Facts(books, 45.0))) == 2 + unseen
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chat_id", "threshold", "metric"),
+    [
+        ("dropped_early", "c", "dropped_late.rate < 1%", "dropped.rate"),
+        ("dropped_late", "c", "dropped_early.rate < 1%", "dropped.rate"),
+        ("dropped_late", "c", "dropped_unproven.rate < 1%", "dropped.rate"),
+        ("gave_up", "", "refused.rate < 1%", "unserved.rate"),
+        # A rate of completed or given up chats is a share of the accepted ones.
+        ("refused", "", "completed.rate > 30%", "unserved.rate"),
+        ("gave_up", "", "gave_up.rate < 5%", "unserved.rate"),
+        ("dropped_late", "c", "completed.count >= 1", "dropped.rate"),
+    ],
+)
+def test_a_threshold_on_other_sessions_does_not_cover_them(
+    verdict: str, chat_id: str, threshold: str, metric: str
+) -> None:
+    gate, books = make_gate((threshold,)), unfit(3000, verdict, chat_id)
+    own, unseen = gate.judge(Facts(books, 45.0))
+    assert (own.result, unseen.threshold.metric.name) == ("pass", metric)
+    assert result(books, gate) == "inconclusive"
+
+
+@pytest.mark.parametrize("dropped", [10, 15])
+def test_drops_of_one_incident_do_not_pass_unseen(dropped: int) -> None:
+    # One incident proves little about the rate of drops: 10 of 100 at once are worth 1 of 10.
+    books = healthy(100 - dropped)
+    for _ in range(dropped):
+        session(books, "dropped_early")
+    facts = Facts(books, 45.0, incidence=find_incidence([50 + i / 100 for i in range(dropped)], 0.0, 100.0))
+    gate = make_gate(["GetMessages.latency.p50 < 30s"])
+    own, unseen = gate.judge(facts)
+    assert (own.result, unseen.result) == ("pass", "inconclusive")
+    assert "1 incident" in unseen.why and "no threshold is about dropped.rate" in unseen.why
+    assert gate.result([own, unseen], 100) == "inconclusive"

@@ -59,7 +59,11 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
     with RunWriter.create(tmp_path, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         add_sessions(
             writer,
-            [SessionRecord(f"c{i}", v) for i, v in enumerate(["completed"] * 3 + ["dropped_late"] * 2)]
+            # The drops come one by one: only a finished run looks for incidents.
+            [
+                SessionRecord(f"c{i}", v, ended_at=1000.0 + 59 * i)
+                for i, v in enumerate(["completed"] * 3 + ["dropped_late"] * 2)
+            ]
             + [SessionRecord("c5", "cut_off", goodbye_confirmed=True)],
         )
         put_books(writer, "w1", books)

@@ -84,7 +84,8 @@ def test_a_short_run_is_judged_whole():
 def test_a_user_may_name_the_part():
     assert found(ramp(60), judge=ALL) is None
     assert found(ramp(60), judge=JUDGE.parse("2m-10m")) == JudgedPart(120.0, 600.0, True)
-    assert found(ramp(60), judge=JUDGE.parse("0 - 90")) == JudgedPart(0.0, 90.0, True)
+    for text in ("0 - 90", "0s-90s", "0m-1.5m"):
+        assert found(ramp(60), judge=JUDGE.parse(text)) == JudgedPart(0.0, 90.0, True)
 
 
 @pytest.mark.parametrize("text", ["some", "5m", "5m-2m", "5m-5m", "-5", "1-", "a-b", "1-2-3", "nan-inf", "1-inf"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chatload.features.campaign.rules import CampaignStep
-from chatload.features.capacity.length import RESTLESS, STEADY, search_s
+from chatload.features.capacity.length import STEADY, VARIABLE, search_s
 from chatload.features.capacity.step import StepRules
 from chatload.features.probe.evidence import DEFAULT_CHATS, make_settings
 from chatload.stats.rates import per_unit_upper
@@ -169,7 +169,7 @@ class CampaignBudget:
         """The time that the capacity search gets (seconds)."""
         rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
         rest = self.time_s - self.probe_s - 2 * SHORT_S
-        return min(search_s(rules, RESTLESS) + _START_S, max(_SEARCH_SHARE * rest, 0.0))
+        return min(search_s(rules, VARIABLE) + _START_S, max(_SEARCH_SHARE * rest, 0.0))
 
     def proof_users(self, held: int) -> int:
         """Return the load of the proof, if the host holds `held` sessions."""

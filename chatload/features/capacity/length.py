@@ -10,8 +10,8 @@ _LOCATING = 15
 #: How many times the trials are needed that would do if all were at the knee and nothing else had to be estimated. Both
 #: figures are fitted to simulated searches at a spread of 0, 5 and 9 %.
 _UNKNOWNS = 2.0
-#: Standard deviation of the knees of single steps, as a share, for a steady and for a restless server.
-STEADY, RESTLESS = 0.03, 0.08
+#: Standard deviation of the knees of single steps, as a share, for a steady and for a variable server.
+STEADY, VARIABLE = 0.03, 0.08
 
 
 def search_s(rules: StepRules, spread: float) -> float:
@@ -43,16 +43,16 @@ def _overhead_s(rules: StepRules) -> float:
 
 def forecast(rules: StepRules) -> str:
     """Return one sentence for the user who starts a search."""
-    steady, restless = (_minutes(search_s(rules, spread)) for spread in (STEADY, RESTLESS))
+    steady, variable = (_minutes(search_s(rules, spread)) for spread in (STEADY, VARIABLE))
     sentence = (
-        f"The search takes up to about {steady} on a steady server and {restless} on a restless one, whose capacity "
-        f"varies by {100 * STEADY:g} % or {100 * RESTLESS:g} % from step to step, until the interval is "
+        f"The search takes up to about {steady} on a steady server and {variable} on a variable one, whose capacity "
+        f"varies by {100 * STEADY:g} % or {100 * VARIABLE:g} % from step to step, until the interval is "
         f"{100 * rules.resolution:g} % wide. Shorter: a wider --resolution, a shorter --step-hold or --confirm-hold, a "
         "lower --max-sessions, or a limit (-t)."
     )
     if rules.run_time_s is None:
         return sentence
-    widths = [width_within(rules, rules.run_time_s, spread) for spread in (STEADY, RESTLESS)]
+    widths = [width_within(rules, rules.run_time_s, spread) for spread in (STEADY, VARIABLE)]
     if None in widths:
         return f"{sentence} --run-time {_minutes(rules.run_time_s)} is probably too short for an answer."
     narrow, wide = (f"{100 * max(width or 0.0, rules.resolution):.2g} %" for width in widths)

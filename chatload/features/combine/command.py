@@ -59,14 +59,13 @@ def combine(
     Examples: chatload combine reports/monday reports/tuesday --gate standard
               chatload combine reports/nightly-* --incident-size 20
     """
-    names = [str(run.resolve()) for run in runs]
-    if len(set(names)) < len(names):
-        raise UsageError("a run is given twice: its evidence would count twice", "name each run once")
     gate: Gate | None = None
     facts: list[Facts] = []
     alone: list[dict[Threshold, ThresholdResult]] = []
     aborted: list[str] = []
     first: RunSettings | None = None
+    # What is equal only for two copies of one run: a run has more than one path, and its folder may be copied.
+    identities: list[tuple[float | None, float | None, RunSettings]] = []
     for run in runs:
         with RunReader.open(run) as reader:
             if first is None:
@@ -75,6 +74,11 @@ def combine(
             differences = settings_differences([first], [reader.settings])
             if different := [difference for difference in differences if difference.defines_load]:
                 raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")
+            identity = (reader.started_at, reader.ended_at, reader.settings)
+            if identity in identities:
+                other = runs[identities.index(identity)]
+                raise UsageError(f"{run}: the same run as {other}: its evidence would count twice", "name each once")
+            identities.append(identity)
             summary = summarize(reader, gate)
             refuse_unusable(summary, str(run), "repeat it; an invalid run shows nothing about the server")
             alone.append({parse(item["expression"]): ThresholdResult(item["result"]) for item in summary["thresholds"]})

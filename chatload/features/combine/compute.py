@@ -132,8 +132,13 @@ def judge_by_run(gate: Gate, runs: Sequence[Mapping[Threshold, ThresholdResult]]
 
 
 def can_be_combined(threshold: Threshold) -> bool:
-    """Return whether evidence about this threshold adds up over runs: rates of sessions, and incidents per hour."""
+    """Return whether evidence about this threshold adds up over runs: rates of sessions, and incidents per hour.
+
+    A probability by age is a rate of the sessions that reach the age, of which `Metric.share` knows nothing.
+    """
     metric = threshold.metric
+    if metric.age_s is not None:
+        return False
     if metric.kind == "hourly rate":
         return metric.subject == INCIDENTS
     return metric.kind == "rate" and dependence.comes_in_clusters(metric)

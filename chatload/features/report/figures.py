@@ -179,7 +179,8 @@ def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
     rows = []
     for verdict, count in by_verdict.items():
         rate = summary["rates"][verdict]
-        if rate["low"] is not None:
+        # Without a chat that was seen to its end, the share of those that ended well has bounds but no value.
+        if rate["rate"] is not None:
             tip = f"{verdict}: {words.percent(rate['rate'])}, bounds {words.bounds(rate)}"
             colour = _TONE_COLOURS[tone(verdict)] if count else "var(--soft)"
             figures = {"share": 100 * rate["rate"], "low": 100 * rate["low"], "high": 100 * rate["high"]}

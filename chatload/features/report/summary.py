@@ -15,12 +15,11 @@ from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.lifetimes import Lifetimes
 from chatload.run.reader import Incident, RunEnd, RunReader, run_end
 from chatload.run.steady import judged_part
 from chatload.stats.bursts import find_incidence
-from chatload.stats.clusters import design_effect
-from chatload.stats.rates import CONFIDENCE, per_unit_lower, per_unit_upper
+from chatload.stats.clusters import design_effect, per_unit_lower, per_unit_upper
+from chatload.stats.rates import CONFIDENCE
 from chatload.stats.survival import Survival
 from chatload.thresholds import dependence
 from chatload.thresholds.gate import Gate, gate_of
@@ -99,8 +98,8 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             **endings(facts),
         },
         "rates": rates(facts, gate.confidence, gate.incident_size),
-        "exposure": exposure(facts, gate.confidence),
-        "dropped_by_age": dropped_by_age(facts.lifetimes, gate.confidence),
+        "exposure": exposure(facts, gate.confidence, gate.incident_size),
+        "dropped_by_age": dropped_by_age(facts, gate.confidence, gate.incident_size),
         "bursts": incidents_of(facts),
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
@@ -208,15 +207,16 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE, incident_size:
     }
 
 
-def exposure(facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+def exposure(facts: Facts, confidence: float = CONFIDENCE, incident_size: int = 1) -> dict[str, Any]:
     """Return how long accepted chats were open, and the drops per chat-hour.
 
-    least, most: drops that are proven, and that are possible. rate: of the most, per hour. low, high: one-sided exact
-    bounds, each at `confidence`, low of the least, high of the most; None without exposure. They hold for independent
-    drops. cut_off_share: of the accepted sessions, those cut off by the end of the run. censored: they are so many that
+    least, most: drops that are proven, and that are possible. rate: of the most, per hour. low, high: one-sided bounds,
+    each at `confidence`, low of the least, high of the most, for incidents as in `rate`; None without exposure.
+    cut_off_share: of the accepted sessions, those cut off by the end of the run. censored: they are so many that
     rates per session are too low for whole chats.
     """
     hours, dropped = facts.chat_hours, facts.books.fates.dropped
+    design = dependence.design_of(metric_named(f"{DROPPED}.rate"), facts, incident_size)
     return {
         "chat_hours": hours,
         "cut_off_share": facts.cut_off_share,
@@ -225,24 +225,27 @@ def exposure(facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
             "least": dropped.least,
             "most": dropped.most,
             "rate": dropped.most / hours if hours else None,
-            "low": per_unit_lower(dropped.least, hours, confidence) if hours else None,
-            "high": per_unit_upper(dropped.most, hours, confidence) if hours else None,
+            "low": per_unit_lower(dropped.least, hours, design, confidence) if hours else None,
+            "high": per_unit_upper(dropped.most, hours, design, confidence) if hours else None,
             "confidence": confidence,
         },
     }
 
 
-def dropped_by_age(lifetimes: Lifetimes | None, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+def dropped_by_age(facts: Facts, confidence: float = CONFIDENCE, incident_size: int = 1) -> list[dict[str, Any]]:
     """Return the probability that a chat is dropped before an age, for at most _AGES ages.
 
-    The ages are equally spaced, up to the greatest that a tenth of the chats reached.
+    The ages are equally spaced, up to the greatest that a tenth of the chats reached. The bounds allow for incidents as
+    those of `rate` do.
     """
+    lifetimes = facts.lifetimes
     if lifetimes is None:
         return []
+    design = dependence.design_of(metric_named(f"{DROPPED}.rate"), facts, incident_size)
     worst, best = Survival(*lifetimes.worst()), Survival(*lifetimes.best())
     points = []
     for age_s in _ages(float(np.quantile(lifetimes.alive_s, 0.9, method="lower"))) if len(worst) else ():
-        most, least = worst.failed_before(age_s, confidence), best.failed_before(age_s, confidence)
+        most, least = (lives.failed_before(age_s, confidence, 1.0, design) for lives in (worst, best))
         points.append(
             {
                 "age_s": age_s,

@@ -307,7 +307,7 @@ _JUDGEMENT = (
     "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
     "claim. Counts, min, max and incident.share are compared as observed. So are rates and percentiles with `in every "
     "1m` behind the value: they must hold in every minute. Sessions are not independent if an incident takes many of "
-    "them: rates of sessions have a design effect from the run's incidents and blocks of time, and a threshold that "
+    "them: their rates have a design effect from the incidents and blocks of time of the run, and a threshold that "
     "passes says for which size of incidents. --incident-size demands a size. Requests of the same time are alike, so "
     "a percentile is judged by the number of independent requests that its requests are worth."
 )
