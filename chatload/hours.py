@@ -11,6 +11,8 @@ DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EXPECTED: Final = 'expected days and hours, such as "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"'
 EXPECTED_ZONE: Final = 'expected a time zone such as "Europe/Berlin" or "UTC"'
 _WINDOW: Final = re.compile(r"(\S+) +(\d\d):(\d\d)-(\d\d):(\d\d)")
+#: Names of time zones are shorter (characters); the longest of IANA's has 32.
+_LONGEST_ZONE: Final = 64
 #: A week, and the days at both ends of it that a window may reach into.
 _LOOK_DAYS: Final = 9
 
@@ -58,6 +60,9 @@ def _days(names: str, text: str) -> frozenset[int]:
 
 def zone_of(name: str) -> tzinfo:
     """Return a time zone. UTC needs no data of the system. Raises ValueError that says what is expected."""
+    if len(name) > _LONGEST_ZONE:
+        # zoneinfo imports a package for each part of a name, one within the other.
+        raise ValueError(EXPECTED_ZONE)
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
