@@ -20,6 +20,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -308,7 +309,10 @@ def host_name(host: str) -> str:
 
 
 def matches(name: str, entries: Iterable[str]) -> bool:
-    """Return whether a host is in a list of names, URLs, addresses, *.domain (not the domain itself) and networks."""
+    """Return whether a host is in a list of names, URLs, addresses, *.domain (not the domain itself) and networks.
+
+    An entry that is none of these matches no host.
+    """
     name = host_name(name)
     address = _address(name)
     for entry in entries:
@@ -316,8 +320,9 @@ def matches(name: str, entries: Iterable[str]) -> bool:
             if name.endswith(entry[1:].lower()) and address is None:
                 return True
         elif "/" in entry and "://" not in entry:
-            if address is not None and address in ip_network(entry):
-                return True
+            with suppress(ValueError):
+                if address is not None and address in ip_network(entry):
+                    return True
         elif host_name(entry) == name and name:
             return True
     return False

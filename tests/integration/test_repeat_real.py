@@ -23,7 +23,7 @@ def test_a_run_with_a_script_in_two_processes_is_repeated(tmp_path):
     script = tmp_path / "script.toml"
     script.write_text(HASTY)
     given = ("-u", "6", "-r", "6", "-t", "4s", "--processes", "2", "--script", script, "--connections", "3",
-             "--flex-disconnect-timeout", "3", "--threshold", "dropped.rate < 90%")  # fmt: skip
+             "--flex-disconnect-timeout", "3", "--threshold", "unserved.rate < 90%")  # fmt: skip
     with simulator("--flex-disconnect-timeout", "3") as host:
         first = locust(host, tmp_path / "first", *given, *ports())
         assert first.returncode == 0, first.stdout + first.stderr

@@ -57,7 +57,7 @@ def test_every_command_of_chatload_is_parsed(page, monkeypatch):
     for name, *words in command_lines(page):
         if name != "chatload" or not words or words[0].startswith("-"):
             continue
-        with click.Context(main, info_name="chatload") as context:
+        with click.Context(main, info_name="chatload", **main.context_settings) as context:
             command, arguments = main, words
             while isinstance(command, click.Group) and arguments:
                 found = command.get_command(context, arguments[0])

@@ -174,3 +174,7 @@ def test_the_file_that_the_environment_names(files, tmp_path):
 def test_mistakes_in_it_are_named(files, text, key):
     with pytest.raises(FileError, match=key):
         files(text)
+
+
+def test_an_entry_that_is_no_network_matches_nothing():
+    assert not matches("10.0.0.1", ["=cmd|' /C calc'!A0", "10.0.0.0/99"]) and matches("10.0.0.1", ["x/y", "10.0.0.0/8"])
