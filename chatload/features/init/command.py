@@ -203,4 +203,4 @@ def init(folder: Path, host: str | None, service: str | None, timeout: str | Non
         click.echo(f"  chatload simulator --port {test.port} --flex-disconnect-timeout {test.timeout}{more} &")
     else:
         click.echo(f"  chatload doctor --host {test.host} --service {test.service} --users {test.users}")
-    click.echo("  locust\n  chatload report reports/...    (the folder that locust names at the end)")
+    click.echo("  locust\n\nlocust prints the result, and the name of the page report.html of the run.")
