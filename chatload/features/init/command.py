@@ -178,9 +178,9 @@ def _value(given: str | None, asked: str, default: str, read: Callable[[str], An
 def init(folder: Path, host: str | None, service: str | None, timeout: str | None, users: str | None) -> None:
     """Write a load test of your own into DIR (default: the current folder).
 
-    Asks for what is not given, if it runs on a terminal; otherwise takes the defaults, which fit
-    chatload simulator. Writes locustfile.py, locust.conf, customers.toml, chatload.toml, a CI workflow
-    and a README.md. All are commented, and run as they are. No file is overwritten.
+    On a terminal, asks for the values that are not given. Otherwise uses the defaults, which fit chatload
+    simulator. Writes locustfile.py, locust.conf, customers.toml, chatload.toml, a CI workflow and a
+    README.md. The files have comments, and can be used without a change. No file is overwritten.
 
     \b
     Examples: chatload init loadtest
