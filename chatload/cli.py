@@ -107,7 +107,8 @@ def main() -> None:
 )  # fmt: skip
 @click.option(
     "--gate", "named", type=click.Choice(["standard"]),
-    help="Judge by the thresholds that any chat service should meet (docs/ci.md); --threshold goes before one of them.",
+    help="Judge by the thresholds that any chat service should meet (docs/ci.md). --threshold replaces the one of the "
+    "same metric.",
 )  # fmt: skip
 @click.option("--confidence", type=CONFIDENCE, help="Confidence to demand. Default: the run's, or 95.")
 @click.option(
@@ -135,9 +136,10 @@ def report(
 ) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
-    RUN is a run's folder (or its run.sqlite), also of a run that was killed. Exits 0 where all
-    thresholds passed or there is none (not judged), 1 where one failed, 4 where one is inconclusive or
-    nothing was tested, 3 where the run is invalid or its books do not balance.
+    RUN is a run's folder (or its run.sqlite), also of a run that was killed.
+
+    Exit codes: 0 all thresholds passed, or there is none (not judged), 1 one failed, 2 wrong usage, 3 the
+    run is invalid or its books do not balance, 4 one is inconclusive or nothing was tested.
 
     \b
     Examples: chatload report reports/mine --open

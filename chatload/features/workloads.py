@@ -32,7 +32,7 @@ def path_of(name: str) -> Path:
     """Return the file of a workload. Raises UsageError if there is none of this name."""
     path = FOLDER / f"{name}.py"
     if name not in workloads():
-        raise UsageError(f"no workload is named {name!r}", f"there is {', '.join(workloads())}")
+        raise UsageError(f"no workload is named {name!r}", f"expected one of {', '.join(workloads())}")
     return path
 
 

@@ -142,6 +142,11 @@ def check_service(
         transport.close()
     unknown = (429, *_REFUSED_LOGIN) if has_headers else (429,)
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status not in unknown:
+        if result.http_status in _REFUSED_LOGIN:
+            raise UsageError(
+                f"{host} refuses requests: HTTP {result.http_status} at {request.path}",
+                "check the API key or token: headers of --dialect, or a hook (docs/python.md)",
+            )
         raise UsageError(
             f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",

@@ -176,7 +176,7 @@ def make_gate(
     if incident_size < 1:
         raise UsageError(f"--incident-size {incident_size} is not a number of sessions", "write 1 or more")
     if named and named not in GATES:
-        raise UsageError(f"--gate {named} is not a gate", f"there is {', '.join(GATES)}")
+        raise UsageError(f"--gate {named} is not a gate", f"expected one of {', '.join(GATES)}")
     own = tuple(parse(text) for text in thresholds)
     # A threshold `in every` does not take the place of one about the whole run.
     metrics = {threshold.metric.name for threshold in own if threshold.every_s is None}

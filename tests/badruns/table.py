@@ -261,7 +261,7 @@ HTTP = [
     Row("302 from t on", "the login expires during the run", "from the second second on, 302 to a login page",
         stub(lambda: after(2.0, status(*LOGIN))), **dead_later("http_error"), options=("--chats", "0")),
     Row("401 always", "the login is refused", "every request is answered 401", always(status("401 Unauthorized")),
-        **never_begun("HTTP 401")),
+        **never_begun("refuses requests: HTTP 401")),
     Row("401 for new chats", "the client may open no chat", "every RequestChat is answered 401",
         always(to("RequestChat", status("401 Unauthorized"))), **untested("HTTP 401")),
     Row("403 for refreshes", "a firewall forbids refreshes", "every GetMessages is answered 403",

@@ -99,3 +99,15 @@ def test_the_site_builds_without_a_warning(tmp_path):
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert built.returncode == 0 and not built.stderr, built.stderr + built.stdout
     assert (tmp_path / "index.html").exists() and (tmp_path / "source" / "examples" / "scripted.toml").exists()
+
+
+def test_each_message_that_troubleshooting_quotes_is_printed():
+    """A quote is a code span of several words in a first column. Numbers and names in it stand for those of a run."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    quotes = [quote for cell in re.findall(r"^\| (.*?) \|", page, re.M) for quote in re.findall(r"`(\S+ [^`]+)`", cell)]
+    assert len(quotes) > 10
+    code = "".join(path.read_text() for path in (ROOT / "chatload").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a text may be on several lines
+    for quote in quotes:
+        for part in re.split(r"\d+|RequestChat|'\w+'|: ", quote):
+            assert part.strip(" :") in code, quote

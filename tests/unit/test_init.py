@@ -33,9 +33,10 @@ def test_the_files_say_what_was_given(tmp_path):
     assert settings["flex-disconnect-timeout"] == "60s" and settings["users"] == "5000"
     rules = read_rules({"CHATLOAD_CONFIG": str(tmp_path / "chatload.toml")}, tmp_path / "none.toml")
     assert (rules.max_sessions, rules.max_requests_per_s, rules.allowed_targets) == (10_000, 10_000, ())
-    assert "chat.staging.example may need to be in this list" in (tmp_path / "chatload.toml").read_text()
+    assert "If chat.staging.example is such a host, add it" in (tmp_path / "chatload.toml").read_text()
     readme = (tmp_path / "README.md").read_text()
     assert "chatload doctor --host https://chat.staging.example/gms" in readme and "simulator" not in readme
+    assert "If chat.staging.example is not in a private network, ask its owner" in readme
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         path.rpartition("/")[2] for path in command.FILES
     }
@@ -117,7 +118,7 @@ def test_a_workload_has_a_name_and_a_path():
     assert path.is_file() and name_of(str(path)) == "arrivals"
     assert name_of("/opt/other/site-packages/chatload/locustfiles/soak.py") == "soak"
     assert name_of("locustfiles/arrivals.py") == name_of("/x/chatload/locustfiles/mine.py") == ""
-    with pytest.raises(UsageError, match="there is arrivals, capacity, chat, interval_sweep, soak"):
+    with pytest.raises(UsageError, match="expected one of arrivals, capacity, chat, interval_sweep, soak"):
         path_of("../cli")
 
 

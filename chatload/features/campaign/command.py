@@ -31,12 +31,12 @@ _FREE_KEYS = frozenset({"time_available", "signers", "title"})
 def campaign(file: Path, folder: Path | None, yes: bool) -> int:
     """Find out how many servers a demand needs and which refresh interval it allows, and prove it.
 
-    FILE is a short TOML file: the demand, the host, and the time that there is. The campaign checks the machine and
-    the host (doctor), measures the timeout of the server (probe) and how many chats the host holds (capacity), finds
-    the refresh interval (tune), plans the servers (plan), and holds the planned load until the target is shown (proof).
+    FILE is a short TOML file: the demand, the host, and the available time. The campaign checks the machine and the
+    host (doctor), measures the timeout of the server (probe) and how many chats the host holds (capacity), finds the
+    refresh interval (tune), plans the servers (plan), and holds the planned load until the target is shown (proof).
 
     It prints its steps, their duration and their load first, and asks once. The ceilings, the hosts and the hours of
-    chatload.toml hold for every step. After an interruption the same command goes on with the step that was
+    chatload.toml hold for every step. After an interruption the same command continues with the step that was
     interrupted. At the end it writes the sign-off page (chatload signoff DIR).
 
     Exit codes: 0 proven, 1 the target is missed, 2 wrong usage, or the machine or host is not ready, 3 the generator

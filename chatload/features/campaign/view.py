@@ -98,7 +98,7 @@ def step_sentence(step: CampaignStep, found: Findings) -> str:
 def _doctor(found: Findings) -> str:
     checks = () if found.doctor is None else found.doctor.checks
     warnings = sum(check.state == "warn" for check in checks)
-    return "nothing stands in the way" + (f", {plural(warnings, 'warning')}" if warnings else "")
+    return "nothing bad" + (f", {plural(warnings, 'warning')}" if warnings else "")
 
 
 def probe_sentence(found: Findings) -> str:

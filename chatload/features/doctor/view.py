@@ -33,7 +33,7 @@ def worst(rows: Sequence[CheckResult]) -> State:
 def doctor_document(rows: Sequence[CheckResult]) -> Document:
     """Return the checks as a document: each check, and below it what to change."""
     bad, warn = (sum(row.state == state for row in rows) for state in ("bad", "warn"))
-    found = f"{words.number(bad)} bad, {words.plural(warn, 'warning')}" if bad or warn else "nothing stands in the way"
+    found = f"{words.number(bad)} bad, {words.plural(warn, 'warning')}" if bad or warn else "nothing bad"
     blocks: list[Block] = []
     for row in rows:
         said = f"{row.state:<5} {row.name}: {row.found}"

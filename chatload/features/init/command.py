@@ -178,9 +178,9 @@ def _value(given: str | None, asked: str, default: str, read: Callable[[str], An
 def init(folder: Path, host: str | None, service: str | None, timeout: str | None, users: str | None) -> None:
     """Write a load test of your own into DIR (default: the current folder).
 
-    Asks for what is not given, if it runs on a terminal; otherwise takes the defaults, which fit
-    chatload simulator. Writes locustfile.py, locust.conf, customers.toml, chatload.toml, a CI workflow
-    and a README.md. All are commented, and run as they are. No file is overwritten.
+    On a terminal, asks for the values that are not given. Otherwise uses the defaults, which fit chatload
+    simulator. Writes locustfile.py, locust.conf, customers.toml, chatload.toml, a CI workflow and a
+    README.md. The files have comments, and can be used without a change. No file is overwritten.
 
     \b
     Examples: chatload init loadtest
@@ -203,4 +203,4 @@ def init(folder: Path, host: str | None, service: str | None, timeout: str | Non
         click.echo(f"  chatload simulator --port {test.port} --flex-disconnect-timeout {test.timeout}{more} &")
     else:
         click.echo(f"  chatload doctor --host {test.host} --service {test.service} --users {test.users}")
-    click.echo("  locust\n  chatload report reports/...    (the folder that locust names at the end)")
+    click.echo("  locust\n\nlocust prints the result, and the name of the page report.html of the run.")
