@@ -316,6 +316,13 @@ def test_a_foreign_folder_and_a_refused_host_are_left_alone(written, capsys, tmp
     assert "is not loopback or private" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
+def test_quantities_are_written_as_on_the_command_line(tmp_path):
+    path = tmp_path / "peak.toml"
+    path.write_text(FILE.replace("= 4000", '= "1/s"') + 'max_sessions = "4,000"\nmax_requests_per_s = "600/min"\n')
+    file = load_campaign(path)
+    assert (file.chats_per_hour, file.max_sessions, file.max_requests_per_s) == (3600, 4000, 10)
+
+
 def test_a_file_in_the_place_of_the_folder_is_one_line(written, capsys, tmp_path):
     (tmp_path / "peak").write_text("a note")
     bare = tmp_path / "bare"  # FILE without an ending is its own default folder
