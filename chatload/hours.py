@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EXPECTED: Final = 'expected days and hours, such as "Mon-Fri 08:00-18:00" or "Sat,Sun 22:00-06:00"'
 EXPECTED_ZONE: Final = 'expected a time zone such as "Europe/Berlin" or "UTC"'
-_WINDOW: Final = re.compile(r"(\S+) +(\d\d):(\d\d)-(\d\d):(\d\d)")
+_WINDOW: Final = re.compile(r"(\S+) +(\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
 #: Names of time zones are shorter (characters); the longest of IANA's has 32.
 _LONGEST_ZONE: Final = 64
 #: A week, and the days at both ends of it that a window may reach into.

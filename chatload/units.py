@@ -28,8 +28,9 @@ MOST: Final = 10**15
 _UNSIGNED: Final = (
     r"\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d{1,3}(?:[_ \xa0\u202f]\d{3})+(?:\.\d*)?|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 )
-_SIGNED: Final = re.compile(rf"([+-]?)({_UNSIGNED})")
-_PART: Final = re.compile(rf"({_UNSIGNED})\s*({'|'.join(sorted(TIME_UNITS, key=len, reverse=True))})\s*")
+#: ASCII digits only: a reader may not know the value of others.
+_SIGNED: Final = re.compile(rf"([+-]?)({_UNSIGNED})", re.ASCII)
+_PART: Final = re.compile(rf"({_UNSIGNED})\s*({'|'.join(sorted(TIME_UNITS, key=len, reverse=True))})\s*", re.ASCII)
 _SEPARATOR: Final = re.compile(r"[,_ \xa0\u202f]")
 
 

@@ -11,9 +11,10 @@ from chatload.plausibility import doubtful, unknown_variables
 from chatload.protocol.dialect import variables_of
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail
-from chatload.run.settings import SETTINGS, OptionGroup, RunSettings, option_of, options_of
+from chatload.run.settings import OF_A_CLASS, SETTINGS, OptionGroup, RunSettings, option_of, options_of
 from chatload.sockets import local_ports, raise_file_limit
 from chatload.swarm import log
+from chatload.swarm.classes import UserClass
 from chatload.target import VARIABLE as CONFIG_VARIABLE
 from chatload.target import TargetRules
 from chatload.thresholds.gate import Gate
@@ -66,13 +67,27 @@ def doubts(run: RunSettings, gate: Gate) -> list[str]:
     """Return a warning for each setting and each threshold of a run that surely is meant otherwise."""
     values = {name: getattr(run, name) for name, setting in SETTINGS.items() if setting.option is not None}
     numbers = {option_of(name).flag: value for name, value in values.items() if isinstance(value, int | float)}
-    return doubtful(numbers) + gate.doubts()
+    found = doubtful(numbers) + gate.doubts()
+    for one in run.classes:
+        own = {
+            option_of(name).flag: value
+            for name in OF_A_CLASS
+            if isinstance(value := getattr(one, name, None), int | float) and value != values[name]
+        }
+        found += [f"user class {one.name}: {text}" for flag in own for text in doubtful({**numbers, **own}, flag)]
+    return found
 
 
-def unknown_settings(dialect: str) -> list[str]:
-    """Return a warning for each CHATLOAD_ variable of the environment that neither an option nor the dialect reads."""
+def unknown_settings(dialect: str, classes: Iterable[UserClass] = ()) -> list[str]:
+    """Return a warning for each CHATLOAD_ variable of the environment that neither an option nor a dialect reads.
+
+    dialect: of the options. classes: the user classes, which may have dialects of their own.
+    """
+    dialects = {dialect, *(one.own["dialect"] for one in classes if "dialect" in one.own)}
     options = {option.variable for group in OptionGroup for option in options_of(group)}
-    return unknown_variables(os.environ, {*options, CONFIG_VARIABLE, SIMULATOR_KEY, *variables_of(dialect)})
+    return unknown_variables(
+        os.environ, {*options, CONFIG_VARIABLE, SIMULATOR_KEY, *set().union(*map(variables_of, dialects))}
+    )
 
 
 def refuse_beyond_limits(options: Namespace) -> None:

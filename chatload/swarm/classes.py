@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def read_class(user_class: Any) -> UserClass:
         else:
             own[setting] = _value(name, setting, value)
     weight, fixed_count = user_class.weight, user_class.fixed_count
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < inf:
         raise _wrong(name, "weight", weight, "a number of 0 or more")
     if isinstance(fixed_count, bool) or not isinstance(fixed_count, int) or fixed_count < 0:
         raise _wrong(name, "fixed_count", fixed_count, "a whole number of 0 or more")

@@ -83,12 +83,11 @@ def _init(environment: Environment, **_: Any) -> None:
     if parsed is None:
         return
     try:
-        for warning in unknown_settings(parsed.dialect):
+        for warning in unknown_settings(parsed.dialect, read_classes(environment.user_classes)):
             log.warning("chatload: %s", warning)
         for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
             if hasattr(shape, "load_controller"):
                 coordinator.load = shape.load_controller(run)
-        read_classes(environment.user_classes)
         if parsed.headless or parsed.autostart:
             run.check(parsed, host_with_login(environment), environment.user_classes)
         if environment.web_ui is not None:

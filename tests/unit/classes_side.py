@@ -51,6 +51,7 @@ def plan_of(*classes, given=(), host=HOST, groups=(OptionGroup.RUN,)):
         ({"refresh_fraction": [0.5]}, "refresh_fraction = [0.5]: expected a share above 0"),
         ({"allow_late_refresh": "yes"}, "allow_late_refresh = 'yes': expected True or False"),
         ({"weight": "3"}, "weight = '3': expected a number of 0 or more"),
+        ({"weight": float("inf")}, "weight = inf: expected a number of 0 or more"),
         ({"fixed_count": 1.5}, "fixed_count = 1.5: expected a whole number of 0 or more"),
         ({"host": 8080}, "host = 8080: expected the URL of a host"),
         ({"script": 3}, "script = 3: expected text"),

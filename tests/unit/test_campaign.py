@@ -316,6 +316,49 @@ def test_a_foreign_folder_and_a_refused_host_are_left_alone(written, capsys, tmp
     assert "is not loopback or private" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
+def test_quantities_are_written_as_on_the_command_line(tmp_path):
+    path = tmp_path / "peak.toml"
+    path.write_text(FILE.replace("= 4000", '= "1/s"') + 'max_sessions = "4,000"\nmax_requests_per_s = "600/min"\n')
+    file = load_campaign(path)
+    assert (file.chats_per_hour, file.max_sessions, file.max_requests_per_s) == (3600, 4000, 10)
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(written, capsys, tmp_path):
+    (tmp_path / "peak").write_text("a note")
+    bare = tmp_path / "bare"  # FILE without an ending is its own default folder
+    bare.write_text(written.read_text())
+    for named in (written, bare):
+        assert campaign(named, "--yes") == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "not the folder of a campaign; name a folder with --dir" in told
+
+
+def test_a_step_whose_folder_cannot_be_made_is_one_line(staged, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(staged.folder), "mkdir", full)
+    with pytest.raises(UsageError, match=r"1-doctor: cannot be made .No space left"):
+        staged.run()
+    assert staged.begun == []
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[" * 100_000, "[]", '{"step": "doctor"}', "NaN"])
+def test_a_damaged_record_is_named(staged, damage):
+    staged.run()
+    (staged.folder / DOCTOR.folder / "step.json").write_text(damage)
+    with pytest.raises(FileError, match=r"1-doctor/step\.json: "):
+        staged.run()
+
+
+def test_a_record_with_an_instant_that_is_no_number_is_named(staged):
+    staged.run()
+    record = staged.folder / DOCTOR.folder / "step.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "began_at": float("nan")}))
+    with pytest.raises(FileError, match=r"step\.json: began_at: "):
+        staged.run()
+
+
 def test_the_record_of_a_step_is_valid_json(staged):
     staged.run()
     record = json.loads((staged.folder / PROOF.folder / "step.json").read_text())

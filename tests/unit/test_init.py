@@ -127,3 +127,12 @@ def test_a_run_becomes_the_locust_process(monkeypatch):
     monkeypatch.setattr("os.execv", lambda program, words: became.append(words[1:]))
     CliRunner().invoke(cli.main, ["run", "soak", "--host", "http://h", "-t", "24h", "--help"], standalone_mode=False)
     assert became == [["-P", "-m", "locust", "-f", str(path_of("soak")), "--host", "http://h", "-t", "24h", "--help"]]
+
+
+@pytest.mark.parametrize("host", ['http://a"b', "http://a'b", "http://h\nx", "http://h;ls", "http://$(ls)"])
+def test_a_host_that_would_need_quotes_is_refused(tmp_path, host, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.run(["init", str(tmp_path / "mine"), "--host", host])
+    told = capsys.readouterr().err
+    assert left.value.code == 2 and told.count("\n") == 1 and "without spaces and quotes" in told
+    assert not (tmp_path / "mine").exists()

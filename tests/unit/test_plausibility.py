@@ -7,8 +7,9 @@ from chatload import cli
 from chatload.errors import UsageError
 from chatload.plausibility import PAIRS, VALUES, doubtful, unknown_variables
 from chatload.protocol.dialect import variables_of
-from chatload.run.settings import RunSettings
+from chatload.run.settings import ClassSettings, RunSettings
 from chatload.swarm.checks import doubts, unknown_settings
+from chatload.swarm.classes import UserClass
 from chatload.thresholds.gate import make_gate
 
 #: One doubtful value for each rule, and the warning.
@@ -74,6 +75,13 @@ def test_a_run_and_its_thresholds():
     assert doubts(RunSettings(flex_disconnect_timeout=45.0), make_gate([], named="standard")) == []
 
 
+def test_the_settings_of_a_user_class_are_doubted_too():
+    classes = (ClassSettings("Web", refresh_interval=3000.0), ClassSettings("App", refresh_interval=3.0))
+    run = RunSettings(flex_disconnect_timeout=45.0, refresh_interval=3.0, classes=classes)
+    (warning,) = doubts(run, make_gate([], named="standard"))
+    assert warning.startswith("user class Web: --refresh-interval 3000 is 50 minutes: did you mean 3000ms")
+
+
 def test_a_command_warns_on_stderr_and_goes_on(tmp_path):
     options = [
         "--chats-per-hour",
@@ -124,6 +132,7 @@ def test_the_variables_of_options_files_and_dialects_are_known(monkeypatch, tmp_
     dialect.write_text('[request.headers]\nToken = { env = "CHATLOAD_TOKEN" }\n')
     assert variables_of(str(dialect)) == {"CHATLOAD_TOKEN"} and variables_of("gms-v2") == set()
     assert unknown_settings(str(dialect)) == others
+    assert unknown_settings("gms-v2", [UserClass("App", own={"dialect": str(dialect)})]) == others
     assert len(unknown_settings("gms-v2")) == len(others) + 1
 
 

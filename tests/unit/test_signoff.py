@@ -116,3 +116,11 @@ def test_texts_of_the_file_are_only_texts(staged):
 def test_it_is_made_at_an_instant(staged):
     staged.run()
     assert sign_off(staged.folder, clock=lambda: 1.5).made_at == 1.5
+
+
+def test_missing_evidence_is_one_line(staged, capsys):
+    staged.run()
+    (staged.folder / PROBE.folder / "probe.json").unlink()
+    assert signoff(staged.folder) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "2-probe/probe.json: cannot be read (No such file" in told

@@ -40,6 +40,8 @@ def test_a_duration(text, seconds):
         "inf",
         "nan",
         "1e400",
+        "\u0664\u0665",  # digits of other scripts
+        "\u0664\u0665s",
         "2,5s",
         "4,00",
         "1h-30m",

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from chatload import units
 from chatload.errors import FileError, UsageError
 from chatload.features.plan.compute import make_plan
 from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Constraint, Demand, capacity_of
-from chatload.protocol.toml_file import FromFile, load_toml
+from chatload.protocol.toml_file import FromFile, load_toml, with_unit
 from chatload.run.settings import DURATION, SHARE, OptionKind
 
 #: A figure per server that no plan exceeds, for a plan of the demand alone.
@@ -35,12 +36,15 @@ def _reader(kind: OptionKind) -> BeforeValidator:
 Duration = Annotated[float, _reader(DURATION)]
 Share = Annotated[float, _reader(SHARE)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Number = Annotated[int, Field(gt=0)]
+_Positive = Annotated[float, with_unit(units.NUMBER), Field(gt=0, allow_inf_nan=False)]
+_PerHour = Annotated[float, with_unit(units.RATE_PER_H), Field(gt=0, allow_inf_nan=False)]
+_PerSecond = Annotated[float, with_unit(units.RATE_PER_S), Field(gt=0, allow_inf_nan=False)]
+_Number = Annotated[int, with_unit(units.COUNT), Field(gt=0)]
 
 
 class CampaignFile(FromFile):
-    """The keys of a campaign file. Durations are seconds, or texts such as "8m"; shares are 0.01 or "1%".
+    """The keys of a campaign file. Durations are seconds, or texts such as "8m"; shares are 0.01 or "1%"; other
+    quantities are numbers, or texts such as "4,000" and "4000/h".
 
     host: URL of the service. time_available: for the whole campaign. servers: how many servers are behind `host`.
     The demand is that of `chatload plan`: chats_per_hour, or chats_per_day with peak_hour_share; handling_time, growth,
@@ -52,7 +56,7 @@ class CampaignFile(FromFile):
     host: Annotated[str, Field(min_length=1)]
     time_available: Duration
     handling_time: Duration
-    chats_per_hour: _Positive | None = None
+    chats_per_hour: _PerHour | None = None
     chats_per_day: _Positive | None = None
     peak_hour_share: Share | None = None
     growth: Share | None = None
@@ -72,7 +76,7 @@ class CampaignFile(FromFile):
     target_owner_agrees: Texts = ()
     processes: _Number = 1
     max_sessions: _Number | None = None
-    max_requests_per_s: _Positive | None = None
+    max_requests_per_s: _PerSecond | None = None
     signers: Annotated[Texts, Field(max_length=_SIGNERS)] = ("Test lead", "Service owner")
 
     def demand(self, interval_s: float) -> Demand:

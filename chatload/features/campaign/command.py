@@ -79,6 +79,8 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
 def _begin(findings: Findings, file: Path, yes: bool) -> None:
     """Show the plan, ask, and make the folder. Raises UsageError if the campaign cannot begin."""
     budget, folder = findings.budget, findings.folder
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: a file, not the folder of a campaign", "name a folder with --dir")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: the folder is not empty, and has no campaign", "name another one with --dir")
     deliver(announcement(findings))

@@ -73,8 +73,11 @@ class CampaignCourse:
         if not isinstance(order, str):
             self._check_hours(step, order.time_s, began)
         folder = self._folder / step.folder
-        _set_aside(folder)
-        folder.mkdir(parents=True)
+        try:
+            _set_aside(folder)
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be made ({error.strerror})", "make room there, or name --dir") from None
         if isinstance(order, str):
             end = StepEnd(step=step, exit_code=exit_codes.PASSED, began_at=began, ended_at=began, skipped=order)
             write_end(self._folder, end)

@@ -33,8 +33,8 @@ class StepEnd(_Read):
 
     step: CampaignStep
     exit_code: int
-    began_at: float
-    ended_at: float
+    began_at: _Seconds
+    ended_at: _Seconds
     command: tuple[str, ...] = ()
     file: str = ""
     skipped: str = ""
@@ -262,7 +262,7 @@ def read_model(path: Path, model: type[_Model]) -> _Model:
     """Return a JSON file as a model. Raises FileError."""
     try:
         return model.model_validate(json.loads(path.read_bytes()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
             raise FileError(path, ".".join(map(str, first["loc"])), first["msg"]) from None

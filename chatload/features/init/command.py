@@ -35,6 +35,8 @@ FILES: Final = {
 _WORKFLOW: Final = ".github/workflows/chatload.yml"
 #: Names that need no quotes in a settings file, in a shell and in a URL.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
+#: Characters that would need quotes in a settings file, in YAML or in a shell.
+_SPECIAL = re.compile(r"""[\s"'`$\\;&|<>(){}#!*,]""")
 #: The ceilings allow this many times the load of the first run.
 _ROOM = 2
 #: Local names and addresses at which `chatload simulator` may stand in for the service.
@@ -125,6 +127,8 @@ def write(files: dict[str, str], folder: Path) -> None:
 def _host(text: str) -> str:
     if "@" in text:
         raise UsageError("--host: a file should hold no password", "leave it out, and set LOCUST_HOST when you run")
+    if _SPECIAL.search(text):
+        raise UsageError(f"--host {text}: expected a URL without spaces and quotes, such as https://chat.example")
     return Endpoint(text).url
 
 

@@ -114,12 +114,18 @@ def _refresh_table(by_class: Mapping[str, Any]) -> doc.Table:
     for name, one in by_class.items():
         refresh = one["refresh"]
         rows.append(
-            (
-                *(name, words.number(refresh["count"])),
-                *(words.of_tail(refresh["lateness_s"], key) for key in ("p99", "max")),
-                *(words.of_tail(refresh["gap_s"], key) for key in _PERCENTILES),
-                words.of_tail(refresh["margin_s"], "min"),
+            doc.TableRow(
+                (
+                    *(name, words.number(refresh["count"])),
+                    *(words.of_tail(refresh["lateness_s"], key) for key in ("p99", "max")),
+                    *(words.of_tail(refresh["gap_s"], key) for key in _PERCENTILES),
+                    words.of_tail(refresh["margin_s"], "min"),
+                )
             )
         )
-    headings = ("user class", "refreshes", "lateness p99", "max", "gap p50", "p99", "max", "least margin")
-    return doc.table("Refreshes by user class", headings, rows)
+    shown = [
+        *doc.columns(("user class", "refreshes", "lateness p99", "max"), "lrrr"),
+        doc.TableColumn("gap p50", optional=True),
+        *doc.columns(("gap p99", "gap max", "least margin"), "rrr"),
+    ]
+    return doc.Table("Refreshes by user class", shown, rows)

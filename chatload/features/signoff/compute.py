@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from chatload import exit_codes
-from chatload.errors import UsageError
+from chatload.errors import FileError, UsageError
 from chatload.features.campaign.campaign_file import load_campaign
 from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.results import COPY_FILE, StepEnd, read_end
@@ -105,11 +105,14 @@ def _steps(folder: Path, found: Findings) -> Iterator[SignedStep]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal. Raises FileError if it cannot be read."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise FileError(path, "", f"cannot be read ({error.strerror or error})") from None
     return digest.hexdigest()
 
 
