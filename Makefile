@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := bench/.venv
 # On two cores. Two in three test files wait for other processes most of the time.
-JOBS ?= 4
+JOBS ?= 5
 
 .PHONY: help demo test site bench mutants lint format clean
 

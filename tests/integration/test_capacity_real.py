@@ -43,6 +43,7 @@ def search(host, run_dir, *options, timeout=170):
     return run, found
 
 
+@in_full  # test_campaign_real.py finds a smaller one
 def test_a_small_limit_is_found_to_the_unit(tmp_path):
     server = ("--flex-disconnect-timeout", "3", "--limit-for-sessions", "37")
     with simulator(*server) as host:

@@ -24,7 +24,7 @@ def test_its_commands_do_what_the_page_says(tmp_path):
     assert script.count("locust") == 3 and script.count("chatload simulator") == 2
     for port in ("8080", "8081"):
         script = script.replace(port, str(free_port()))
-    script = re.sub(r"^locust(.*?)(?: -t \S+)?$", r"locust\1 -t 10s -u 20; echo EXIT $?", script, flags=re.M)
+    script = re.sub(r"^locust(.*?)(?: -t \S+)?$", r"locust\1 -t 6s -u 20; echo EXIT $?", script, flags=re.M)
     # The address that `chatload init` writes is that of the first simulator.
     first = re.search(r"--port (\d+)", script)[1]
     script = script.replace("cd first\n", f"cd first; sed -i s/8080/{first}/ locust.conf\n")
@@ -38,7 +38,7 @@ def test_its_commands_do_what_the_page_says(tmp_path):
         text=True, timeout=150, check=False,
     )  # fmt: skip
     said = done.stdout
-    # Too few chats in ten seconds; another timeout; too few chats.
+    # Too few chats in six seconds; another timeout; too few chats.
     assert re.findall(r"^EXIT (\d+)", said, re.M) == ["4", "1", "4"], said
     words = " ".join(said.split())
     assert "were or may have been dropped by the server" in words and "The timeout of 45 s is probably wrong" in words
