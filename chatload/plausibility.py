@@ -122,6 +122,6 @@ def unknown_variables(names: Iterable[str], known: Iterable[str]) -> list[str]:
     for name in sorted(names):
         if name.startswith("CHATLOAD_") and name not in known:
             near = get_close_matches(name, known, 1, 0.8)
-            meant = f"; did you mean {near[0]}?" if near else "; chatload options lists those it knows"
+            meant = f"; did you mean {near[0]}?" if near else "; chatload options lists all of them"
             found.append(f"the environment variable {name} sets nothing{meant}")
     return found

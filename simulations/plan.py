@@ -192,7 +192,7 @@ def table(trials: int, seed: int) -> SimulatedTable:
             )
         )  # fmt: skip
     header = (
-        "demand", "the plan is told", "chats planned for", "exceeded, of the hour", "exceeded, busiest instant",
+        "demand", "given to the plan", "chats planned for", "exceeded, of the hour", "exceeded, busiest instant",
         "days with more than 0.1 % of the hour",
     )  # fmt: skip
     return SimulatedTable(header, rows, trials, seed)

@@ -102,7 +102,16 @@ class MistakeError(ValueError):
 
 def with_unit(quantity: units.Quantity) -> BeforeValidator:
     """Return the validator that takes a quantity with its unit as text: "45s" for 45. Numbers are left as they are."""
-    return BeforeValidator(lambda given: quantity.read(given) if isinstance(given, str) else given)
+
+    def read(given: Any) -> Any:
+        if isinstance(given, bool) or not isinstance(given, int | float | str):
+            raise ValueError(f"expected {quantity.expected}")
+        try:
+            return quantity.read(given) if isinstance(given, str) else given
+        except ValueError as error:
+            raise ValueError(f"{error}, not {given!r}") from None
+
+    return BeforeValidator(read)
 
 
 Seconds = Annotated[float, with_unit(units.DURATION_OR_0), Field(ge=0, allow_inf_nan=False)]

@@ -11,7 +11,6 @@ from chatload.errors import FileError, UsageError
 from chatload.features.plan.compute import make_plan
 from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Constraint, Demand, capacity_of
 from chatload.protocol.toml_file import FromFile, load_toml, with_unit
-from chatload.run.settings import DURATION, SHARE, OptionKind
 
 #: A figure per server that no plan exceeds, for a plan of the demand alone.
 _ENDLESS = 1e9
@@ -19,22 +18,8 @@ _ENDLESS = 1e9
 _SIGNERS = 5
 
 
-def _reader(kind: OptionKind) -> BeforeValidator:
-    """Return the validator of a value that is written as on the command line: a number, or a text such as "8m"."""
-
-    def read(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(f"expected {kind.expected}")
-        try:
-            return float(kind.parse(value if isinstance(value, str) else repr(value)))
-        except ValueError:
-            raise ValueError(f"expected {kind.expected}, not {value!r}") from None
-
-    return BeforeValidator(read)
-
-
-Duration = Annotated[float, _reader(DURATION)]
-Share = Annotated[float, _reader(SHARE)]
+Duration = Annotated[float, with_unit(units.DURATION), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, with_unit(units.SHARE), Field(gt=0, allow_inf_nan=False)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 _Positive = Annotated[float, with_unit(units.NUMBER), Field(gt=0, allow_inf_nan=False)]
 _PerHour = Annotated[float, with_unit(units.RATE_PER_H), Field(gt=0, allow_inf_nan=False)]
