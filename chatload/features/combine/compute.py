@@ -134,7 +134,7 @@ def judge_by_run(gate: Gate, runs: Sequence[Mapping[Threshold, ThresholdResult]]
 def can_be_combined(threshold: Threshold) -> bool:
     """Return whether evidence about this threshold adds up over runs: rates of sessions, and incidents per hour.
 
-    A probability by age is a rate of the sessions that reach the age, of which `Metric.share` knows nothing.
+    A probability by age is a rate of the sessions that reach the age, which `Metric.share` does not count.
     """
     metric = threshold.metric
     if metric.age_s is not None:
