@@ -114,7 +114,7 @@ def undecided(**changes):
     [
         # 600 s x 900 / 300 samples; the threshold that needs the most counts
         ([undecided()], "A run of about 30 min like this one would probably settle it"),
-        ([undecided(), undecided(needed_90=6000)], "A run of about 3 h 20 min like this one would probably settle them"),
+        ([undecided(), undecided(needed_90=6000)], "A run of about 3 h 20 min like this one would probably settle "),
         ([undecided(needed_90=None)], "A run of about 24 min like this one would probably settle it"),
         # chance decides about a run that lacks little
         ([undecided(needed=301, needed_90=302)], "A run of about 15 min like this one would probably settle it"),

@@ -41,7 +41,7 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
 def _longer_run(summary: Mapping[str, Any]) -> str:
     """Return how long a run would probably settle all inconclusive thresholds; empty if that is not known for one.
 
-    Samples grow with the length of a run. The whole run counts, not the part that is judged, so that is rather too long.
+    Samples grow with the length of a run. The whole run counts, not only the judged part, so that is rather too long.
     """
     undecided = [threshold for threshold in summary["thresholds"] if threshold["result"] == "inconclusive"]
     started, ended = summary["started_at"], summary["ended_at"]
