@@ -110,7 +110,7 @@ def doubtful_limit(threshold: str, kind: str, operator: str, limit: float) -> st
     threshold: its text. kind: of its metric. limit: as a share, for a rate.
     """
     if kind == "rate" and operator == "<" and limit == 1:
-        metric = threshold.partition(" ")[0]
+        metric = threshold.rpartition(f" {operator} ")[0]
         return f"threshold '{threshold}' is met by any rate below 100 %: did you mean '{metric} < 1%'?"
     return ""
 

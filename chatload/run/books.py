@@ -392,6 +392,13 @@ class Books:
         return made
 
 
+class RunBooks(NamedTuple):
+    """The books of a run so far: of all user classes together, and of each of them if there are several."""
+
+    total: Books
+    by_class: Mapping[str, Books] = {}
+
+
 _FIELDS = tuple(f.name for f in fields(Books))
 _ADAPTER = TypeAdapter(Books)
 

@@ -139,7 +139,7 @@ class RunReader(AbstractContextManager["RunReader"]):
         return starmap(SessionRecord, rows)
 
     def of_class(self, name: str) -> RunReader:
-        """Return a view of the sessions and counters of one user class; `windows` and `loads` are of all classes."""
+        """Return a view of the sessions, counters and windows of one user class, in a run with several."""
         view = copy(self)
         view._user_class = name
         return view
@@ -167,13 +167,21 @@ class RunReader(AbstractContextManager["RunReader"]):
         return list(self._read(Incident, "SELECT at, kind, what FROM incidents ORDER BY at, rowid"))
 
     def windows(self) -> Iterator[Window]:
-        """Yield the windows of the run, the oldest first, with one in memory at a time."""
+        """Yield the windows of the run, the oldest first, with one in memory at a time.
+
+        Those of one user class have no CPU and no memory, which belong to processes.
+        """
+        if self._user_class is not None:
+            sql = f'SELECT start, "end", open, books FROM {self._class_windows} ORDER BY start, rowid'
+            yield from starmap(Window, self._read(schema.CLASS_WINDOW_ROW, sql))
+            return
         sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
-        return starmap(Window, self._read(schema.WINDOW_ROW, sql))
+        yield from starmap(Window, self._read(schema.WINDOW_ROW, sql))
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
-        return self._read(schema.LOAD_ROW, 'SELECT start, "end", open FROM windows ORDER BY start, rowid')
+        windows = "windows" if self._user_class is None else self._class_windows
+        return self._read(schema.LOAD_ROW, f'SELECT start, "end", open FROM {windows} ORDER BY start, rowid')
 
     def timelines(self) -> list[Timeline]:
         """Return the timelines of the worst sessions, the most severe first."""
@@ -196,10 +204,15 @@ class RunReader(AbstractContextManager["RunReader"]):
     @property
     def _sessions(self) -> str:
         """The sessions to read, as a table of a query."""
-        if self._user_class is None:
-            return "sessions"
-        quoted = self._user_class.replace("'", "''")
-        return f"(SELECT rowid AS rowid, * FROM sessions WHERE user_class = '{quoted}')"
+        return "sessions" if self._user_class is None else self._of_class("sessions")
+
+    @property
+    def _class_windows(self) -> str:
+        return self._of_class("class_windows")
+
+    def _of_class(self, table: str) -> str:
+        quoted = (self._user_class or "").replace("'", "''")
+        return f"(SELECT rowid AS rowid, * FROM {table} WHERE user_class = '{quoted}')"
 
     def count_sessions(self) -> int:
         return self._count("TRUE")

@@ -6,6 +6,8 @@ books: one row for each process and user class, its books so far as JSON; they a
     the older. The class "" has what belongs to none; in a run with one class, everything.
 incidents: what happened to the run itself and is not in its books, for example that a worker was lost.
 windows: one row for each window of time, with what was added to all books in it (see `chatload.run.windows`).
+class_windows: in a run with several user classes, the windows of each; without CPU and memory, which belong to
+    processes.
 timelines: the last contacts of the worst sessions (see `chatload.chat.record`), as JSON.
 
 A file may come from an untrusted source. So each value is validated before it is used: a value that chatload never
@@ -26,7 +28,7 @@ from chatload.run.histogram import MOST_S
 from chatload.run.settings import RunSettings
 
 #: PRAGMA user_version of a run file. Only this format is read.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
 #: No cell of a run file is larger than this (bytes): SQLite refuses to read or write it.
@@ -49,6 +51,9 @@ TABLES = (
     "CREATE TABLE incidents (at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL)",
     'CREATE TABLE windows (start REAL NOT NULL, "end" REAL NOT NULL, open INTEGER NOT NULL, books TEXT NOT NULL, '
     "cpu REAL, rss INTEGER, memory TEXT NOT NULL)",
+    'CREATE TABLE class_windows (user_class TEXT NOT NULL, start REAL NOT NULL, "end" REAL NOT NULL, '
+    "open INTEGER NOT NULL, books TEXT NOT NULL)",
+    "CREATE INDEX windows_of_class ON class_windows (user_class, start)",
     "CREATE TABLE timelines (severity_s REAL NOT NULL, data TEXT NOT NULL)",
 )
 
@@ -146,8 +151,9 @@ def _check_times(row: Any) -> Any:
     return row
 
 
-#: The start, the end and the open sessions of a window, and a whole row of windows.
+#: The start, the end and the open sessions of a window; those with its books; and a whole row of windows.
 LOAD_ROW: Final = Annotated[tuple[Instant, Instant, Whole], AfterValidator(_check_times)]
+CLASS_WINDOW_ROW: Final = Annotated[tuple[Instant, Instant, Whole, BooksCell], AfterValidator(_check_times)]
 WINDOW_ROW: Final = Annotated[
     tuple[Instant, Instant, Whole, BooksCell, Number | None, Bytes | None, MemoryCell], AfterValidator(_check_times)
 ]

@@ -518,8 +518,8 @@ class RunSettings:
 
     thresholds: tuple[str, ...] = _option(
         (), "--threshold", EXPRESSIONS,
-        "What must hold, such as 'dropped_late.rate < 0.1%%' or 'GetMessages.latency.p99 < 300ms'; repeatable, or ';' "
-        "between. See chatload thresholds.",
+        "What must hold, such as 'dropped_late.rate < 0.1%%', 'GetMessages.latency.p99 < 300ms', or of one user class "
+        "'Vip: dropped.rate < 1%%'; repeatable, or ';' between. See chatload thresholds.",
         metavar="EXPR",
     )  # fmt: skip
     abort_on: tuple[str, ...] = _option(

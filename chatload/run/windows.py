@@ -2,11 +2,11 @@
 weeks keeps a limited number of them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import frexp
 from typing import NamedTuple
 
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 
 #: Windows last FINE_S in the first FINE_FOR_S of a run, and COARSE_S after that (seconds).
 FINE_S, FINE_FOR_S, COARSE_S = 1.0, 300.0, 10.0
@@ -37,6 +37,7 @@ class Window:
     books: what all processes added in it; counts of a worker arrive up to a second late.
     cpu: of the busiest process that holds chats, % of a core; None if not known.
     rss: memory of all processes of the run (bytes); None if not known. memory: of each process, by name.
+    by_class: the same of each user class, in a run with several; without CPU and memory, which belong to processes.
     """
 
     start: float
@@ -46,6 +47,7 @@ class Window:
     cpu: float | None = None
     rss: int | None = None
     memory: dict[str, int] = field(default_factory=dict)
+    by_class: Mapping[str, "Window"] = field(default_factory=dict)
 
     @property
     def middle(self) -> float:
@@ -58,7 +60,7 @@ class WindowCutter:
 
     def __init__(self, started_at: float) -> None:
         self._began = self._start = started_at
-        self._before = Books()
+        self._before = RunBooks(Books())
         self._usage: Mapping[str, Usage] = {}
 
     def due(self, now: float) -> bool:
@@ -66,21 +68,28 @@ class WindowCutter:
         fine = self._start - self._began < FINE_FOR_S
         return now - self._start >= (FINE_S if fine else COARSE_S) - FINE_S / 10
 
-    def cut(self, now: float, books: Books, usage: Mapping[str, Usage] = {}) -> Window:
+    def cut(self, now: float, books: RunBooks, usage: Mapping[str, Usage] = {}) -> Window:
         """Return the window that ends at `now` (Unix seconds).
 
         books, usage: those of all processes so far; `books` must not change afterwards.
         """
-        added, length = books.since(self._before), now - self._start
+        length = now - self._start
+        by_class = {
+            name: self._window(now, own, self._before.by_class.get(name, Books()))
+            for name, own in books.by_class.items()
+        }
         before = self._usage
         busy = [used.cpu_s - before[who].cpu_s for who, used in usage.items() if who in before and who != MASTER]
-        still = books.started - books.verdicts.total()
         memory = {who: u.rss for who, u in usage.items()}
         rss = sum(memory.values()) if memory else None
         cpu = 100 * max(busy) / length if busy and length > 0 else None
-        window = Window(self._start, now, still, added, cpu, rss, memory)
+        window = self._window(now, books.total, self._before.total)
+        window = replace(window, cpu=cpu, rss=rss, memory=memory, by_class=by_class)
         self._start, self._before, self._usage = now, books, dict(usage)
         return window
+
+    def _window(self, now: float, books: Books, before: Books) -> Window:
+        return Window(self._start, now, books.started - books.verdicts.total(), books.since(before))
 
 
 # -- merging old windows -------------------------------------------------------------------------
@@ -155,13 +164,12 @@ def fold(windows: Iterable[Window]) -> Window:
     Its books are the sum of theirs, its CPU the highest, its open sessions the fewest. Memory and states are those of
     the last one.
     """
-    first, *others = windows
-    made, books = first, first.books
+    made, *others = windows
     for after in others:
-        books.merge(after.books)
-        books.states = after.books.states
+        made.books.merge(after.books)
+        made.books.states = after.books.states
         cpu = max((value for value in (made.cpu, after.cpu) if value is not None), default=None)
         still = min(made.open, after.open)
         rss = made.rss if after.rss is None else after.rss
-        made = Window(first.start, after.end, still, books, cpu, rss, after.memory or made.memory)
+        made = replace(made, end=after.end, open=still, cpu=cpu, rss=rss, memory=after.memory or made.memory)
     return made

@@ -29,6 +29,7 @@ _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
 _INSERT_WINDOW = (
     'INSERT INTO windows (rowid, start, "end", open, books, cpu, rss, memory) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
 )
+_INSERT_CLASS_WINDOW = 'INSERT INTO class_windows (user_class, start, "end", open, books) VALUES (?, ?, ?, ?, ?)'
 _UPSERT_BOOKS = (
     "INSERT INTO books VALUES (?, ?, ?, ?) "
     "ON CONFLICT (worker, user_class) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at"
@@ -97,13 +98,15 @@ class RunWriter(AbstractContextManager["RunWriter"]):
             database.executemany(_UPSERT_BOOKS, parts)
             database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
 
-    def add_windows(self, windows: Iterable[Window]) -> None:
+    def add_windows(self, windows: Sequence[Window]) -> None:
         """Store windows that are over and, in the same transaction, merge old windows if that is due."""
         with _transaction(self.path, self._database) as database:
             new = [
                 Kept(database.execute(_INSERT_WINDOW, (None, *_cells(window))).lastrowid or 0, window.start, window.end)
                 for window in windows
             ]
+            of_classes = ((name, own) for window in windows for name, own in window.by_class.items())
+            database.executemany(_INSERT_CLASS_WINDOW, ((name, *_cells(own)[:4]) for name, own in of_classes))
             for group in self._retention.due(new[-1].end) if new else []:
                 _fold(database, group)
         for kept in new:
@@ -177,6 +180,17 @@ def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
     )
     database.execute("DELETE FROM windows WHERE rowid BETWEEN ? AND ?", ends)
     database.execute(_INSERT_WINDOW, (ends[0], *_cells(made)))
+    # The windows of the user classes have the same starts and ends.
+    for (name,) in database.execute("SELECT DISTINCT user_class FROM class_windows").fetchall():
+        where = "FROM class_windows WHERE user_class = ? AND start BETWEEN ? AND ?"
+        which = (name, group[0].start, group[-1].start)
+        rows = database.execute(f'SELECT start, "end", open, books {where} ORDER BY start, rowid', which).fetchall()
+        if rows:
+            own = fold(
+                Window(start, end, still, Books.from_dict(json.loads(books))) for start, end, still, books in rows
+            )
+            database.execute(f"DELETE {where}", which)
+            database.execute(_INSERT_CLASS_WINDOW, (name, *_cells(own)[:4]))
 
 
 def refuse_unwritable(run_dir: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,13 +35,14 @@ from chatload.swarm.series import LiveSeries
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry, WorkerReport
 from chatload.thresholds.gate import Gate
+from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 #: What `make_plan` adds to the options for workers.
 _FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_hosts", "customer_classes", "feeders"})
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
-_VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
+_VERDICT, _CONFIRMED, _USER_CLASS = map(COLUMNS.index, ("verdict", "goodbye_confirmed", "user_class"))
 #: Counters and usage of all processes of a run.
 Figures = ProcessFacts | WorkerRegistry
 
@@ -87,7 +88,7 @@ class Recorder:
         """Write the window that ends now, if one does. last: end the current window in any case."""
         now = self._clock()
         if last or self._cutter.due(now):
-            window = self._cutter.cut(now, figures.total(), figures.usage)
+            window = self._cutter.cut(now, figures.run_books(), figures.usage)
             self.series.add(window)
             self._try(0, self._writer.add_windows, [window])
 
@@ -170,9 +171,9 @@ class RunCoordinator:
         self._gate, self._series = Gate(), LiveSeries()
         self._summary: dict[str, Any] | None = None
         self._began_at = time.monotonic()
-        self._cut_off_confirmed = 0
+        self._cut_off_confirmed = Counter[str]()
         self._notes: deque[str] = deque(maxlen=_NOTES)
-        self._last = RunSnapshot(RunPhase.READY, Books())
+        self._last = RunSnapshot(RunPhase.READY, Facts(Books()))
 
     def make_plan(self) -> RunPlan:
         """Make the plan of the next run, and add to Locust's options what workers need. Raises UsageError."""
@@ -232,7 +233,8 @@ class RunCoordinator:
     def take(self, worker: str, report: WorkerReport) -> None:
         """Take the report of a process. It is written by the next `write_reports`."""
         for row in report.sessions:
-            self._cut_off_confirmed += row[_VERDICT] == Verdict.CUT_OFF and bool(row[_CONFIRMED])
+            if row[_VERDICT] == Verdict.CUT_OFF and row[_CONFIRMED]:
+                self._cut_off_confirmed[row[_USER_CLASS]] += 1
         if report.behind:
             whose = "" if worker == "local" else f"worker {worker}: "
             log.warning("chatload: %s%s", whose, report.behind)
@@ -282,7 +284,7 @@ class RunCoordinator:
         self.add_note(str(error))
 
     def _stop_if_due(self) -> None:
-        reason = None if self._stop_requested else self.load.stop_reason(self.figures.total, time.monotonic())
+        reason = None if self._stop_requested else self.load.stop_reason(self.figures.run_books, time.monotonic())
         if reason is None and self._are_feeders_used_up():
             self.add_note("the rows of all feeders are used: the run ends")
             log.info("chatload: the rows of all feeders are used: the run ends")
@@ -384,11 +386,9 @@ class RunCoordinator:
     def _snapshot_now(self) -> RunSnapshot:
         return RunSnapshot(
             phase=self._phase,
-            books=self.figures.total(),
-            timeout_s=self._timeout_s,
+            facts=Facts.so_far(self.figures.run_books(), self._timeout_s, self._cut_off_confirmed),
             elapsed_s=time.monotonic() - self._began_at,
             processes=len(self.figures),
-            cut_off_confirmed=self._cut_off_confirmed,
             run="" if self.run_dir is None else self.run_dir.absolute().name,
             gate=self._gate,
             series=self._series,

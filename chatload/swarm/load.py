@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from chatload import exit_codes
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.settings import RunSettings
 from chatload.swarm.plan import RunPlan
 from chatload.target import TargetRules
@@ -92,7 +92,7 @@ class LoadController:
         self._ended += count
         return self._plan is not None and 0 < self._plan.run.chats <= self._ended
 
-    def stop_reason(self, books: Callable[[], Books], now: float) -> tuple[str, str] | None:
+    def stop_reason(self, books: Callable[[], RunBooks], now: float) -> tuple[str, str] | None:
         """Return why the run has to end, None if it goes on. Called every second.
 
         The reason is an incident, its kind and text; both are empty if the load is complete. books: returns the
@@ -101,17 +101,17 @@ class LoadController:
         plan = self._plan
         if plan is None:
             return None
-        if self._ceilings is not None and (why := self._ceilings.exceeded(books(), now)):
+        if self._ceilings is not None and (why := self._ceilings.exceeded(books().total, now)):
             return IncidentKind.CEILING, why
         if why := plan.rules.closed(self._clock()):
             return IncidentKind.HOURS, why
         if self._abort is not None:
-            facts = GateFacts(books(), plan.settings.timeout_s)
+            facts = GateFacts.so_far(books(), plan.settings.timeout_s)
             if why := self._abort.why_lost(facts, now - self._began_at):
                 return IncidentKind.ABORTED, why
         if plan.workload is None or not plan.workload.over():
             return None
-        counters = books()
+        counters = books().total
         if counters.started != counters.verdicts.total():
             self._quiet_since = None
             return None

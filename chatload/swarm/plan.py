@@ -158,6 +158,7 @@ def make_plan(
     if workload is not None and shared is not None:
         workload = workload.shared_out(*shared)
     gate = gate_of(given, options.gate or "")
+    gate.require_classes([one.name for one in classes])
     rules = read_rules().lowered(given.max_sessions, given.max_requests_per_s)
     hosts = _Hosts(given, [*given.target_owner_agrees, *agreed], rules)
     common = {

@@ -12,7 +12,6 @@ from rich.table import Column
 from chatload.features.report.summary import rate
 from chatload.render import words
 from chatload.swarm.snapshot import RunSnapshot
-from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import SessionState
 
 _PLAIN_EVERY_S = 5.0
@@ -152,7 +151,7 @@ def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""
-    dropped = rate("dropped", Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed))
+    dropped = rate("dropped", snapshot.facts)
     between = words.bounds(dropped).replace(" % to ", "-")
     parts = [
         f"{_clock(snapshot.elapsed_s)}{left}: {still}",

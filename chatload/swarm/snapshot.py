@@ -26,18 +26,16 @@ _SHOWN = (Verdict.DROPPED_LATE.value, DROPPED, UNSERVED)
 class RunSnapshot:
     """The state of a run at one instant.
 
-    books: of all processes. timeout_s: flex-disconnect-timeout, None before the first run. processes: number of those
-    that have reported. cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed. run: name of
-    its folder. refused: why the last start was refused, empty if it was not. notes: incidents, the newest last. gate:
-    its thresholds. series: its course. summary: of an ended run, as in summary.json; None if there is none yet.
+    facts: so far, of all processes; its timeout is None before the first run. processes: number of those that have
+    reported. run: name of its folder. refused: why the last start was refused, empty if it was not. notes: incidents,
+    the newest last. gate: its thresholds. series: its course. summary: of an ended run, as in summary.json; None if
+    there is none yet.
     """
 
     phase: RunPhase
-    books: Books
-    timeout_s: float | None = None
+    facts: Facts
     elapsed_s: float = 0.0
     processes: int = 0
-    cut_off_confirmed: int = 0
     run: str = ""
     refused: str = ""
     notes: tuple[str, ...] = ()
@@ -46,9 +44,14 @@ class RunSnapshot:
     summary: Mapping[str, Any] | None = None
 
     @property
-    def facts(self) -> Facts:
-        """The facts so far."""
-        return Facts(self.books, self.timeout_s, self.cut_off_confirmed)
+    def books(self) -> Books:
+        """The counters of all processes."""
+        return self.facts.books
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The flex-disconnect-timeout (seconds)."""
+        return self.facts.timeout_s
 
     @property
     def is_active(self) -> bool:

@@ -19,7 +19,7 @@ import psutil
 from chatload.chat.engine import ChatEngine
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.histogram import Histogram
 from chatload.run.windows import Usage
 from chatload.run.writer import row
@@ -149,12 +149,20 @@ class ProcessFacts:
 
     def total(self) -> Books:
         """Return the counters of all classes together, as a copy."""
-        now = time.monotonic()
-        total = Books()
-        for books in (self.books, *self.by_class.values()):
-            books.count_exposure(now)
+        self._count_exposure()
+        total = self.books.copy()
+        for books in self.by_class.values():
             total.merge(books)
         return total
+
+    def run_books(self) -> RunBooks:
+        """Return the counters of all classes together and of each, at the same instant, as copies."""
+        return RunBooks(self.total(), {name: books.copy() for name, books in self.by_class.items()})
+
+    def _count_exposure(self) -> None:
+        now = time.monotonic()
+        for books in (self.books, *self.by_class.values()):
+            books.count_exposure(now)
 
     def now(self) -> float:
         """Return seconds since the Unix epoch by the monotonic clock: a step of the wall clock has no effect."""
@@ -166,8 +174,7 @@ class ProcessFacts:
         timelines, self._timelines = self._timelines, []
         now, usage = time.monotonic(), self.usage[self.worker]
         parts = {"": self.books, **self.by_class}
-        for books in parts.values():
-            books.count_exposure(now)
+        self._count_exposure()
         return WorkerReport(
             [row(record) for record in ended],
             [asdict(timeline) for timeline in timelines],
@@ -243,8 +250,8 @@ class WorkerRegistry:
         self._final: set[str] = set()
         self._books_json: dict[str, dict[str, str]] = {}
         self._idle: dict[str, tuple[int, int]] = {}
-        self._books: dict[str, Books] = {}
-        self._total: Books | None = None
+        self._books: dict[str, dict[str, Books]] = {}
+        self._run_books: RunBooks | None = None
         self._heard_at: dict[str, float] = {}
         self._silent: set[str] = set()
         self._checked_at: float | None = None
@@ -256,7 +263,7 @@ class WorkerRegistry:
         """Store a report; return whether the worker was silent before."""
         self._books_json[worker] = report.books
         self._books.pop(worker, None)
-        self._total = None
+        self._run_books = None
         self.usage[worker] = report.usage
         self._idle[worker] = report.users, report.waiting
         self._heard_at[worker] = now
@@ -302,23 +309,29 @@ class WorkerRegistry:
 
     def describe_silence(self, worker: str) -> str:
         """Return a sentence about a worker that became silent."""
-        books = self._books_of(worker)
-        still_open = books.started - books.verdicts.total()
+        still_open = sum(books.started - books.verdicts.total() for books in self._books_of(worker).values())
         return f"worker {worker} fell silent with {still_open} sessions open, their state unknown"
 
     def total(self) -> Books:
         """Return the counters of all workers together, computed on demand. Not to be changed."""
-        if self._total is None:
-            self._total = Books()
-            for worker in self._books_json:
-                self._total.merge(self._books_of(worker))
-        return self._total
+        return self.run_books().total
 
-    def _books_of(self, worker: str) -> Books:
-        books = self._books.get(worker)
-        if books is None:
-            first, *others = (Books.from_dict(orjson.loads(data)) for data in self._books_json[worker].values())
-            for other in others:
-                first.merge(other)
-            books = self._books[worker] = first
-        return books
+    def run_books(self) -> RunBooks:
+        """Return the counters of all workers together, in all and by user class. Not to be changed."""
+        if self._run_books is None:
+            parts: dict[str, Books] = {}
+            for worker in self._books_json:
+                for name, books in self._books_of(worker).items():
+                    parts.setdefault(name, Books()).merge(books)
+            total = parts.pop("", Books())
+            for books in parts.values():
+                total.merge(books)
+            self._run_books = RunBooks(total, parts)
+        return self._run_books
+
+    def _books_of(self, worker: str) -> dict[str, Books]:
+        """Return the counters of a worker by user class."""
+        if worker not in self._books:
+            parts = self._books_json[worker]
+            self._books[worker] = {name: Books.from_dict(orjson.loads(data)) for name, data in parts.items()}
+        return self._books[worker]

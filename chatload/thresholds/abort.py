@@ -50,6 +50,8 @@ class AbortMonitor:
     def why_lost(self, facts: Facts, elapsed_s: float) -> str:
         """Return why a threshold is lost; "" while all may still hold.
 
+        A threshold on a user class is watched by the facts of that class.
+
         Only proven samples count against a threshold. A count or an extreme is lost once it is exceeded.
 
         Args:
@@ -58,7 +60,10 @@ class AbortMonitor:
         """
         block = int(elapsed_s / self._block_s)
         ends, self._block = block > self._block, block
-        whys = [self._why_lost(threshold, course, facts, ends) for threshold, course in self._courses.items()]
+        whys = [
+            self._why_lost(threshold, course, facts.of(threshold.user_class), ends)
+            for threshold, course in self._courses.items()
+        ]
         return next(filter(None, whys), "")
 
     def _why_lost(self, threshold: Threshold, course: _Course, facts: Facts, ends: bool) -> str:
@@ -103,7 +108,7 @@ def _exceeded(threshold: Threshold, facts: Facts) -> str:
         # If only a bound is known and it exceeds the limit, the true value does too.
         value = reading.seconds
         seen = f"{value:.4g} s"
-    return f"{threshold} is lost: {metric.name} is {seen}" if threshold.is_lost(value) else ""
+    return f"{threshold} is lost: {threshold.about} is {seen}" if threshold.is_lost(value) else ""
 
 
 def _against(threshold: Threshold, facts: Facts) -> tuple[int, int, float]:

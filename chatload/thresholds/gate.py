@@ -1,6 +1,6 @@
 """The gate: the thresholds of a run, its result, and when it is hopeless to go on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +76,17 @@ class Gate:
         found = (doubtful_limit(str(each), each.metric.kind, each.op, each.limit) for each in thresholds)
         return [warning for warning in found if warning]
 
+    def require_classes(self, names: Collection[str]) -> None:
+        """Raise UsageError for a threshold on a user class that the run does not have. names: of its user classes."""
+        for threshold in (*self.thresholds, *self.abort_on):
+            if not threshold.user_class or (threshold.user_class in names and len(names) > 1):
+                continue
+            if len(names) > 1:
+                what, hint = "no such user class", f"expected one of {', '.join(sorted(names))}"
+            else:
+                what, hint = "the run has only one user class", f"leave `{threshold.user_class}:` out"
+            raise UsageError(f"threshold '{threshold}': {what}", hint)
+
     def judge(self, facts: Facts, over_time: OverTime | None = None) -> list[Judgement]:
         """Return a judgement for each threshold, in order; then those of `_not_covered`.
 
@@ -94,13 +105,20 @@ class Gate:
         found = []
         for threshold in map(parse, standard_thresholds()):
             subject = threshold.metric.subject
-            if subject not in _FATES or _covers(self.thresholds, subject, facts.books):
+            if subject not in _FATES or self._covers(subject, facts):
                 continue
             if judge(threshold, independent, self.confidence).result == ThresholdResult.FAIL:
                 judgement = judge(threshold, facts, self.confidence)
                 why = f"{judgement.why}; no threshold is about {threshold.metric.name}: set one, or --gate standard"
                 found.append(replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why))
         return found
+
+    def _covers(self, subject: str, facts: Facts) -> bool:
+        """Return whether thresholds cover a subject in each user class: those on this class, and those on all."""
+        return all(
+            _covers([t for t in self.thresholds if t.user_class in ("", name)], subject, part.books)
+            for name, part in (facts.by_class or {"": facts}).items()
+        )
 
     def result(self, judgements: Iterable[Judgement], accepted: int) -> RunResult:
         """Return the result of a run that is valid, whose books balance, and that was not aborted.
@@ -178,8 +196,8 @@ def make_gate(
     if named and named not in GATES:
         raise UsageError(f"--gate {named} is not a gate", f"expected one of {', '.join(GATES)}")
     own = tuple(parse(text) for text in thresholds)
-    # A threshold `in every` does not take the place of one about the whole run.
-    metrics = {threshold.metric.name for threshold in own if threshold.every_s is None}
+    # A threshold `in every` or on a user class does not take the place of one about the whole run.
+    metrics = {threshold.about for threshold in own if threshold.every_s is None}
     standard = map(parse, standard_thresholds(long_poll_s) if named else ())
     return Gate(
         (*(threshold for threshold in standard if threshold.metric.name not in metrics), *own),
@@ -214,7 +232,10 @@ def regate(
     incident_size: int | None = None,
     part: str | None = None,
 ) -> Gate:
-    """Return the gate in the settings of a run, with the given values in place of its own (see `make_gate`)."""
+    """Return the gate in the settings of a run, with the given values in place of its own (see `make_gate`).
+
+    Raises UsageError, also for a threshold on a user class that the run does not have.
+    """
     gate_of(run)  # its own values have to be right too, because a run file may come from anybody
     given = replace(
         run,
@@ -224,4 +245,6 @@ def regate(
         judge=run.judge if part is None else part,
         incident_size=incident_size or run.incident_size,
     )
-    return gate_of(given, named)
+    gate = gate_of(given, named)
+    gate.require_classes([one.name for one in run.classes])
+    return gate

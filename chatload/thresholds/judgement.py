@@ -79,6 +79,7 @@ class Judgement:
         return {
             "expression": str(self.threshold),
             "metric": metric.name,
+            "user_class": self.threshold.user_class,
             "unit": {"rate": "%", "hourly rate": "/h", "duration": "s"}.get(metric.kind, ""),
             "limit": self.threshold.limit,
             **{name: value for name, value in vars(self).items() if name != "threshold"},
@@ -126,7 +127,9 @@ def judge(
     over_time: what the windows of the run say about the threshold. Without it, requests count as independent, and a
     threshold `in every` is not decided.
     """
-    metric = threshold.metric
+    metric, facts = threshold.metric, facts.of(threshold.user_class)
+    if over_time is not None:
+        over_time = over_time.of(threshold.user_class)
     if metric.of_incidents:
         return _judge_incidents(threshold, facts, confidence)
     if metric.subject == "margin" and facts.timeout_s is None:

@@ -1,6 +1,7 @@
 """Thresholds as users write them, and the values of their metrics in the facts of a run.
 
-A threshold is METRIC OP VALUE[UNIT], or METRIC OP VALUE[UNIT] in every LENGTH.
+A threshold is METRIC OP VALUE[UNIT], or METRIC OP VALUE[UNIT] in every LENGTH. CLASS: before it restricts it to the
+chats of one user class. All metrics are about chats and their requests, so each is kept by class too.
 
 Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may have been
 dropped late or early, but also ended by us, by the agent or by the server in another way. A chat that `gave_up` may
@@ -49,7 +50,7 @@ from typing import Literal, NamedTuple
 from chatload import units
 from chatload.errors import UsageError
 from chatload.protocol.operations import OPERATION_FIELDS
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.lifetimes import Lifetimes
 from chatload.run.settings import DURATION
@@ -101,7 +102,7 @@ class Facts:
     were cut off and whose goodbye was confirmed. incidence: the drops grouped into bursts; None if not computed.
     blocks: of equal time, what happened in each; empty if not known. worst_open: chats that were open when the largest
     burst of drops came; None if not known. lifetimes: of the accepted sessions; None if not read, as in a run that goes
-    on.
+    on. by_class: the same of each user class, in a run with several.
     """
 
     books: Books
@@ -111,6 +112,18 @@ class Facts:
     blocks: tuple[TimeBlock, ...] = ()
     worst_open: int | None = None
     lifetimes: Lifetimes | None = None
+    by_class: Mapping[str, "Facts"] = field(default_factory=dict)
+
+    @classmethod
+    def so_far(cls, books: RunBooks, timeout_s: float | None, cut_off_confirmed: Mapping[str, int] = {}) -> "Facts":
+        """Return the facts of a run that goes on. cut_off_confirmed: by user class."""
+        confirmed = {name: cut_off_confirmed.get(name, 0) for name in books.by_class}
+        by_class = {name: cls(own, timeout_s, confirmed[name]) for name, own in books.by_class.items()}
+        return cls(books.total, timeout_s, sum(cut_off_confirmed.values()), by_class=by_class)
+
+    def of(self, user_class: str) -> "Facts":
+        """Return the facts of a user class; "": of the whole run. A class that is not known has no samples."""
+        return self.by_class.get(user_class, Facts(Books(), self.timeout_s)) if user_class else self
 
     @property
     def known(self) -> int:
@@ -419,6 +432,7 @@ _TAKES = {
 #: What may follow a threshold. A window of a run lasts up to LEAST_EVERY_S.
 _IN_EVERY = re.compile(r"(.*?)\s+in\s+every\s+(.*?)\s*", re.DOTALL)
 LEAST_EVERY_S = COARSE_S
+_OF_CLASS = re.compile(r"\s*([^\s<>=!~:]*)\s*:(.*)", re.DOTALL)
 _SHAPE = re.compile(r"\s*([^\s<>=!~]*)\s*([<>=!~]+)\s*(.*?)\s*", re.DOTALL)
 _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 
@@ -428,7 +442,8 @@ class Threshold:
     """One requirement on a run; `parse` reads what `str()` writes.
 
     number, unit: as written. limit: the same as a fraction, in seconds, or as a count. every_s: it must hold in every
-    part of the run that is this long (seconds); None: in the run as a whole.
+    part of the run that is this long (seconds); None: in the run as a whole. user_class: the one whose chats it is
+    about; "": all.
     """
 
     metric: Metric
@@ -436,6 +451,7 @@ class Threshold:
     number: float
     unit: str = ""
     every_s: float | None = None
+    user_class: str = ""
     limit: float = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -444,7 +460,12 @@ class Threshold:
 
     def __str__(self) -> str:
         every = "" if self.every_s is None else f" in every {length_text(self.every_s)}"
-        return f"{self.metric.name} {self.op} {self.amount}{every}"
+        return f"{self.about} {self.op} {self.amount}{every}"
+
+    @property
+    def about(self) -> str:
+        """What it is about, as written: the metric, after its user class if it names one."""
+        return f"{self.user_class}: {self.metric.name}" if self.user_class else self.metric.name
 
     @property
     def amount(self) -> str:
@@ -470,8 +491,11 @@ def parse(text: str) -> Threshold:
     """Return the threshold in a text; raises UsageError, which says what is wrong and what is expected."""
     if len(text) > _LONGEST:
         raise _wrong(f"{text[:20]}…", "too long", f"write it like {EXAMPLE}")
-    windowed = _IN_EVERY.fullmatch(text)
-    found = _SHAPE.fullmatch(windowed[1] if windowed else text)
+    of_class = _OF_CLASS.fullmatch(text)
+    if of_class and not of_class[1]:
+        raise _wrong(text, "no user class before the colon", f"write it like Vip: {EXAMPLE}")
+    windowed = _IN_EVERY.fullmatch(of_class[2] if of_class else text)
+    found = _SHAPE.fullmatch(windowed[1] if windowed else of_class[2] if of_class else text)
     if not found or not found[1]:
         raise _wrong(text, "no METRIC OP VALUE", f"write it like {EXAMPLE}")
     name, op, rest = found.groups()
@@ -482,7 +506,7 @@ def parse(text: str) -> Threshold:
         what = f"{op!r} does not fit {name}, which is {_a(metric.kind)}" if known else f"unknown operator {op!r}"
         raise _wrong(text, what, f"expected one of {' '.join(fitting)}")
     every_s = _every(text, metric, windowed[2]) if windowed else None
-    threshold = Threshold(metric, op, *_amount(text, metric, rest), every_s)
+    threshold = Threshold(metric, op, *_amount(text, metric, rest), every_s, of_class[1] if of_class else "")
     _possible(text, threshold)
     return threshold
 

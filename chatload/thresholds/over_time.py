@@ -70,7 +70,8 @@ class OverTime:
     """What the windows of a run say. part: the part for percentiles of speed; None: the whole run. books: of the part.
 
     counts: of each percentile and each rate of requests. cells: of each threshold `in every`. cells_with_ramp: of those
-    that are judged on the steady part, the cells of the whole run.
+    that are judged on the steady part, the cells of the whole run. by_class: what the windows of each user class say
+    about its thresholds.
     """
 
     part: JudgedPart | None = None
@@ -78,6 +79,11 @@ class OverTime:
     counts: Mapping[Threshold, SampleWindows] = field(default_factory=dict)
     cells: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
     cells_with_ramp: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
+    by_class: Mapping[str, "OverTime"] = field(default_factory=dict)
+
+    def of(self, user_class: str) -> "OverTime":
+        """Return what the windows of a user class say; "": those of the whole run."""
+        return self.by_class.get(user_class, OverTime(self.part)) if user_class else self
 
     def part_of(self, metric: Metric) -> JudgedPart | None:
         """Return the part of the run on which a metric is judged; None: the whole run."""
@@ -108,10 +114,10 @@ def read_windows(
     The windows are read twice at most, with one in memory at a time.
 
     Args:
-        thresholds: of the run's gate.
-        windows: returns an iterator over the windows, in order of time.
-        part: of the run, for percentiles of speed; None: the whole run.
-        facts: of the whole run.
+        thresholds: of the run's gate, about one user class or about all.
+        windows: returns an iterator over the windows of this class or of all, in order of time.
+        part: of the run, for percentiles of speed; None: the whole run. It is the same for all classes.
+        facts: of the whole run, of this class or of all.
         span: start and end of the run (Unix seconds).
     """
     counted = [t for t in thresholds if (t.metric.q is not None or t.metric.is_request_rate) and t.every_s is None]
@@ -140,10 +146,10 @@ def read_windows(
     for threshold, row in zip(counted, rows, strict=True):
         columns = np.array(row, dtype=np.float64).reshape(-1, 3).T
         counts[threshold] = SampleWindows(np.array(times), *columns)
-    by_threshold = (
+    in_every, in_every_with_ramp = (
         {each.threshold: each.counts(facts.timeout_s) for each in filled_cells} for filled_cells in (cells, with_ramp)
     )
-    return OverTime(part, part_books, counts, *by_threshold)
+    return OverTime(part, part_books, counts, in_every, in_every_with_ramp)
 
 
 def _count(

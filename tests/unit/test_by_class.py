@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatload import (
     ChatService,
@@ -24,18 +27,30 @@ from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
 from chatload.render.html import html
 from chatload.render.markdown import markdown
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.reader import RunReader
 from chatload.run.settings import ClassSettings, RunSettings, not_replayed, settings_differences
+from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
+from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry
+from chatload.thresholds.gate import make_gate
 from tests.run_files import add_sessions, put_books
 from tests.schemas import read_schema
+from tests.unit.test_handover import DEEDS, done, sent
 
+#: One threshold of each kind of metric, and of each that a run judges by its windows.
+JUDGED = (
+    *("sessions.count > 50", "dropped.rate < 10%", "dropped.per_chat_hour < 10", "dropped.by_age(20s) < 20%"),
+    *("unsuccessful.rate < 5%", "GetMessages.latency.p99 < 1s", "RequestChat.latency.p95 < 1s", "latency.max < 2s"),
+    *("GetMessages.latency.p95 < 500ms in every 1m", "unsuccessful.rate < 20% in every 1m", "margin.p1 > 1s"),
+    *("lateness.p99 < 100ms", "gap.max < 44s", "incidents.per_hour < 100", "incident.share < 10%"),
+)
 SCRIPT = CustomerScript(chat_length=Distribution("exponential", 60.0))
 HASTY = SessionSettings(RefreshPolicy("fixed", 45.0, 3.0), 10.0, SCRIPT)
 #: Refreshes so rarely that a lost request drops a chat.
 LAZY = SessionSettings(RefreshPolicy("fixed", 45.0, 40.0), 4.0, SCRIPT, persona="widget")
 RUN = RunSettings(name="mix", flex_disconnect_timeout=45.0, refresh_interval=3.0)
+CLASS_NAMES = ("Hasty", "Lazy")
 CLASSES = (
     ClassSettings("Hasty", persona="strict", service="default", refresh_policy="fixed", refresh_interval=3.0),
     ClassSettings(
@@ -45,35 +60,53 @@ CLASSES = (
 )  # fmt: skip
 
 
-def held(settings, seed):
-    """Records and books of chats of one kind, in virtual time."""
-    service = ChatService(SimulatorConfig(agent_wait_s=(1.0, 5.0)), FaultPlan())
-    network = NetworkModel(loss=0.02)
-    made = VirtualSwarm(settings, service, users=20, chats=100, seed=seed, network=network, stop_at=300.0).run()
-    return made.records, made.books
+#: The length of the windows, and of the run (seconds).
+WINDOW_S, RUN_S = 10.0, 400.0
 
 
-def written(folder, settings, parts):
-    """The summary of a run file with these parts: user class -> records and books."""
+class HeldChats(VirtualSwarm):
+    """Chats of one kind in virtual time, and copies of their books at the end of each window."""
+
+    def __init__(self, settings, seed):
+        service = ChatService(SimulatorConfig(agent_wait_s=(1.0, 5.0)), FaultPlan())
+        network = NetworkModel(loss=0.02)
+        super().__init__(settings, service, users=20, chats=100, seed=seed, network=network, stop_at=300.0)
+        self.copies = []
+        for number in range(1, int(RUN_S / WINDOW_S)):
+            self.at(number * WINDOW_S, lambda: self.copies.append(self.books.copy()))
+        self.run()
+        self.copies.append(self.books)
+
+
+def written(folder, settings, parts, gate=None):
+    """The summary of a run file with these parts: user class -> its chats."""
+    cutter, several = WindowCutter(0.0), [*parts] != [""]
     with RunWriter.create(folder, settings, started_at=0.0) as writer:
-        for name, (records, books) in parts.items():
-            add_sessions(writer, [replace(record, user_class=name) for record in records])
-            put_books(writer, "local", books, name)
-        writer.finish(400.0)
+        for name, chats in parts.items():
+            add_sessions(writer, [replace(record, user_class=name) for record in chats.records])
+            put_books(writer, "local", chats.books, name)
+        for number, copies in enumerate(zip(*(chats.copies for chats in parts.values()), strict=True), 1):
+            total = Books()
+            for books in copies:
+                total.merge(books)
+            by_class = dict(zip(parts, copies, strict=True)) if several else {}
+            writer.add_windows([cutter.cut(number * WINDOW_S, RunBooks(total, by_class))])
+        writer.finish(RUN_S)
     with RunReader.open(folder) as reader:
-        return summarize(reader)
+        return summarize(reader, gate)
 
 
 @pytest.fixture(scope="module")
 def summaries(tmp_path_factory):
     """The summary of a run with two classes, and that of each class alone; and the folder of the first."""
     folder = tmp_path_factory.mktemp("runs")
-    parts = {"Hasty": held(HASTY, 1), "Lazy": held(LAZY, 2)}
-    parts["Lazy"][1].fetched["token"] += 3
+    parts = {"Hasty": HeldChats(HASTY, 1), "Lazy": HeldChats(LAZY, 2)}
+    parts["Lazy"].books.fetched["token"] += 3
     for outcome in ("HTTP 200", "HTTP 200", "timeout"):
-        parts["Lazy"][1].fetch_ended("token", outcome, 0.2, outcome != "timeout")
-    mix = written(folder / "mix", replace(RUN, classes=CLASSES), {"": ([], Books()), **parts})
-    alone = {name: written(folder / name, RUN, {"": part}) for name, part in parts.items()}
+        parts["Lazy"].books.fetch_ended("token", outcome, 0.2, outcome != "timeout")
+    gates = {"mix": make_gate([f"{name}: {text}" for name in parts for text in JUDGED]), "alone": make_gate(JUDGED)}
+    mix = written(folder / "mix", replace(RUN, classes=CLASSES), parts, gates["mix"])
+    alone = {name: written(folder / name, RUN, {"": part}, gates["alone"]) for name, part in parts.items()}
     return mix, alone, folder / "mix"
 
 
@@ -84,6 +117,53 @@ def test_a_class_has_the_figures_of_a_run_of_its_own(summaries):
         assert own["by_class"] == {}
         assert mix["by_class"][name] == {key: own[key] for key in mix["by_class"][name]}
     assert alone["Lazy"]["rates"]["dropped"]["most"] > alone["Hasty"]["rates"]["dropped"]["most"]
+
+
+def test_a_threshold_on_a_class_is_judged_as_in_a_run_of_its_own(summaries):
+    mix, alone, _ = summaries
+    judged = {(one["user_class"], one["expression"].partition(": ")[2]): one for one in mix["thresholds"]}
+    for name, own in alone.items():
+        for one in own["thresholds"][: len(JUDGED)]:
+            of_class = judged[name, one["expression"]]
+            assert of_class == {**one, "user_class": name, "expression": f"{name}: {one['expression']}"}
+    results = {of: one["result"] for of, one in judged.items()}
+    assert (results["Hasty", "gap.max < 44 s"], results["Lazy", "gap.max < 44 s"]) == ("pass", "fail")
+
+
+#: What a user of one of two classes does in one of two workers; None: the workers hand over, and a window ends.
+#: A stall is one of a process, not of a class.
+OF_CHATS = DEEDS.filter(lambda deed: deed[0] != "stall")
+STEPS = st.lists(st.none() | st.tuples(st.sampled_from("ab"), st.sampled_from(CLASS_NAMES), OF_CHATS), max_size=40)
+
+
+@settings(max_examples=25)
+@given(STEPS)
+def test_in_each_window_and_in_all_the_classes_are_the_run(steps):
+    workers = {name: ProcessFacts(name, CLASS_NAMES) for name in "ab"}
+    registry, cutter, windows = WorkerRegistry(), WindowCutter(0.0), []
+    for step in [*steps, None]:
+        if step is not None:
+            worker, user_class, deed = step
+            done(workers[worker].books_of(user_class), *deed)
+            continue
+        for worker, facts in workers.items():
+            registry.receive(worker, sent(facts), 0.0)
+        windows.append(cutter.cut(len(windows) + 1.0, registry.run_books()))
+    assert_adds_up(registry.run_books().total, registry.run_books().by_class)
+    for window in windows:
+        assert_adds_up(window.books, {name: own.books for name, own in window.by_class.items()})
+        assert window.open == sum(own.open for own in window.by_class.values())
+        assert {(own.start, own.end) for own in window.by_class.values()} == {(window.start, window.end)}
+
+
+def assert_adds_up(total, by_class):
+    """Every counter and histogram of the whole is the sum of those of the classes."""
+    merged = Books()
+    for books in by_class.values():
+        merged.merge(books)
+    whole, parts = total.to_dict(), merged.to_dict()
+    for name, value in whole.items():
+        assert parts[name] == (pytest.approx(value) if isinstance(value, float) else value), name
 
 
 def test_the_run_has_the_sum_of_its_classes(summaries):
@@ -116,10 +196,11 @@ def test_reports_show_each_class(summaries):
 
 
 def test_an_imbalance_names_its_class(tmp_path):
-    records, books = held(HASTY, 3)
-    books.started += 1
-    summary = written(tmp_path / "run", RUN, {"Hasty": (records, books), "Lazy": ([], Books())})
-    assert summary["books"]["imbalances"] == [f"local, Hasty: {books.started} sessions started, 100 ended"]
+    chats, none = HeldChats(HASTY, 3), SimpleNamespace(records=[], books=Books(), copies=[])
+    chats.books.started += 1
+    chats.copies = []
+    summary = written(tmp_path / "run", RUN, {"Hasty": chats, "Lazy": none})
+    assert summary["books"]["imbalances"] == [f"local, Hasty: {chats.books.started} sessions started, 100 ended"]
 
 
 def test_classes_are_settings_of_the_run():

@@ -15,7 +15,7 @@ from chatload import cli
 from chatload.chat.effects import Exchange
 from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.protocol.reply import Reply
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.export import SHEETS, export_file
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Usage, WindowCutter
@@ -49,7 +49,7 @@ def run(tmp_path):
             books.lateness.add(0.01 * second)
             books.gap.add(3.0 * second)
             usage = {"w": Usage(second * 0.5, 1000 * second)}
-            writer.add_windows([cutter.cut(100.0 + second, Books.from_dict(books.to_dict()), usage)])
+            writer.add_windows([cutter.cut(100.0 + second, RunBooks(Books.from_dict(books.to_dict())), usage)])
         add_sessions(writer, [ODD, SessionRecord("b", "completed")])
         put_books(writer, "w", books)
         writer.finish()
@@ -119,7 +119,7 @@ def test_a_window_adds_up_operations_and_has_its_own_percentiles(tmp_path):
             books.request_ended(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE)))
         books.lateness.add(i / 100)
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
-        writer.add_windows([WindowCutter(0.0).cut(1.0, books)])
+        writer.add_windows([WindowCutter(0.0).cut(1.0, RunBooks(books))])
     export_file(tmp_path / "run", "windows", "jsonl", tmp_path / "w")
     window = json.loads((tmp_path / "w").read_text())
     assert (window["requests"], window["outcome_0/false"]) == (2000, 2000)

@@ -13,7 +13,7 @@ from chatload.chat.effects import Exchange
 from chatload.chat.record import COLUMNS, Contact, SessionRecord, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
@@ -193,14 +193,14 @@ def test_a_run_that_nothing_ends_never_adds_its_books_up():
 def test_what_ends_a_run():
     books = Books()
     books.started, books.verdicts["failed"] = 11, 1
-    assert conditions(rules=TargetRules(max_sessions=9)).stop_reason(lambda: books, 1.0)[0] == "ceiling"
-    assert conditions(rules=TargetRules(max_sessions=10)).stop_reason(lambda: books, 1.0) is None
-    assert conditions(abort_on=("failed.count < 1",)).stop_reason(lambda: books, 1.0)[0] == "aborted"
-    assert conditions(abort_on=("failed.count < 2",)).stop_reason(lambda: books, 1.0) is None
+    assert conditions(rules=TargetRules(max_sessions=9)).stop_reason(lambda: RunBooks(books), 1.0)[0] == "ceiling"
+    assert conditions(rules=TargetRules(max_sessions=10)).stop_reason(lambda: RunBooks(books), 1.0) is None
+    assert conditions(abort_on=("failed.count < 1",)).stop_reason(lambda: RunBooks(books), 1.0)[0] == "aborted"
+    assert conditions(abort_on=("failed.count < 2",)).stop_reason(lambda: RunBooks(books), 1.0) is None
     ending = conditions(over=True)
-    assert ending.stop_reason(lambda: books, 1.0) is None, "ten chats are open"
+    assert ending.stop_reason(lambda: RunBooks(books), 1.0) is None, "ten chats are open"
     books.verdicts["completed"] = 10
-    looks = [ending.stop_reason(lambda: books, second * REPORT_EVERY_S) for second in range(1, 5)]
+    looks = [ending.stop_reason(lambda: RunBooks(books), second * REPORT_EVERY_S) for second in range(1, 5)]
     assert looks == [None, None, None, ("", "")]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chatload.errors import FileError, UsageError
 from chatload.hours import AllowedHours
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.swarm.load import LoadController
 from chatload.target import TargetRules, read_rules, require_agreed
 from chatload.thresholds.gate import Gate
@@ -125,8 +125,8 @@ def test_a_run_ends_when_the_hours_end():
     rules = TargetRules(hours=(hours("Mon-Fri 08:00-18:00"),))
     run = SimpleNamespace(chats=0)
     load.begin(SimpleNamespace(rules=rules, gate=Gate(), workload=None, run=run))
-    assert load.stop_reason(Books, 0.0) is None
+    assert load.stop_reason(lambda: RunBooks(Books()), 0.0) is None
     now = at(0, 18)
-    kind, why = load.stop_reason(Books, 1.0)
+    kind, why = load.stop_reason(lambda: RunBooks(Books()), 1.0)
     assert kind is IncidentKind.HOURS and kind in ENDING_INCIDENTS
     assert why.startswith("Mon 18:00 UTC is outside the allowed hours of chatload.toml")

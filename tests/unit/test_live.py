@@ -48,7 +48,7 @@ def busy():
 
 
 def at(books, phase="running", confirmed=2):
-    return RunSnapshot(phase, books, 45.0, 12.5, 3, confirmed, "mine")
+    return RunSnapshot(phase, Facts(books, 45.0, confirmed), 12.5, 3, "mine")
 
 
 def test_what_summary_json_has_too_is_equal(tmp_path):
@@ -69,7 +69,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
         put_books(writer, "w1", books)
         writer.finish(1300.0)
     summary = write_outputs(tmp_path)
-    found = figures(RunSnapshot("ended", books, 45.0, 300.0, 1, 1))
+    found = figures(RunSnapshot("ended", Facts(books, 45.0, 1), 300.0, 1))
     assert found["exposure"]["chat_hours"] == 2.0
     for key in ("exposure", "requests", "refresh", "arrivals", "generator"):
         assert found[key] == summary[key]
@@ -147,7 +147,7 @@ def test_the_table_says_what_the_figures_say():
 
 
 def test_before_any_run_no_row_says_anything():
-    assert rows(figures(RunSnapshot("ready", Books()))) == []
+    assert rows(figures(RunSnapshot("ready", Facts(Books())))) == []
 
 
 def test_figures_are_json_and_csv():

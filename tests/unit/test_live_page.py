@@ -14,6 +14,7 @@ from chatload.swarm.live_page import SwarmSize, live_page
 from chatload.swarm.series import LiveSeries
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.thresholds.gate import make_gate
+from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, RunPhase
 from tests.run_files import add_sessions, put_books
 from tests.unit.test_live import SessionRecord, busy, ended
@@ -28,11 +29,11 @@ def states(page):
 
 
 def running(books, *thresholds, **more):
-    return RunSnapshot(RunPhase.RUNNING, books, 45.0, 12.5, 3, 2, "mine", gate=make_gate(thresholds), **more)
+    return RunSnapshot(RunPhase.RUNNING, Facts(books, 45.0, 2), 12.5, 3, "mine", gate=make_gate(thresholds), **more)
 
 
 def test_before_the_first_run_there_is_only_the_form():
-    page = live_page(RunSnapshot(RunPhase.READY, Books(), refused="no host"), SwarmSize(workers=0))
+    page = live_page(RunSnapshot(RunPhase.READY, Facts(Books()), refused="no host"), SwarmSize(workers=0))
     assert (page.phase, page.badge, page.headline, page.refused) == ("ready", "ready", "No run yet", "no host")
     assert page.tiles == page.thresholds == page.points == page.rows == [] and not page.has_report
 
@@ -91,7 +92,7 @@ def test_an_ended_run_says_what_its_summary_says(tmp_path):
         writer.finish(1300.0)
     summary = write_outputs(tmp_path)
     gate = make_gate(settings.thresholds)
-    page = live_page(RunSnapshot(RunPhase.ENDED, books, 45.0, 300.0, 1, gate=gate, summary=summary))
+    page = live_page(RunSnapshot(RunPhase.ENDED, Facts(books, 45.0), 300.0, 1, gate=gate, summary=summary))
     assert (page.badge, page.tone, page.has_report) == (summary["result"], "bad", True)
     assert page.headline == "1 of 1 threshold failed"
     (threshold,) = page.thresholds

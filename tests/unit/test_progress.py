@@ -9,6 +9,7 @@ import pytest
 from chatload.run.books import Books
 from chatload.swarm.progress import ProgressLine, fit, time_left
 from chatload.swarm.snapshot import RunSnapshot
+from chatload.thresholds.metrics import Facts
 from tests.unit.test_live import busy
 
 
@@ -39,7 +40,7 @@ def test_what_does_not_fit_is_left_out_from_the_end(width, line):
 
 def snapshot(elapsed, books=None):
     books = busy() if books is None else books
-    return RunSnapshot("running", books, 45.0, elapsed, 1, books.verdicts["cut_off"], "mine")
+    return RunSnapshot("running", Facts(books, 45.0, books.verdicts["cut_off"]), elapsed, 1, "mine")
 
 
 def logged(elapsed, chats=0, run_time=None, books=None):

@@ -17,6 +17,7 @@ from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.swarm.prometheus import cumulative, families
 from chatload.swarm.snapshot import RunSnapshot
+from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Blame, Verdict
 from tests.unit.test_live import at, busy
 
@@ -50,7 +51,7 @@ def value(samples, name, **labels):
 
 
 @pytest.mark.parametrize("generate, parse", FORMATS)
-@pytest.mark.parametrize("snapshot", [RunSnapshot("ready", Books()), at(busy()), at(busy(), "ended")])
+@pytest.mark.parametrize("snapshot", [RunSnapshot("ready", Facts(Books())), at(busy()), at(busy(), "ended")])
 def test_its_own_parsers_read_it(generate, parse, snapshot):
     assert scraped(snapshot, generate, parse)
 

@@ -8,7 +8,7 @@ import pytest
 
 from chatload.errors import ChatloadError
 from chatload.features.report.drift import find_drift, steady_part
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import (
@@ -127,7 +127,7 @@ def grown(hours, leak_s, keep_s, path):
         books.started += 1
         books.verdicts["completed"] += 1
         size = int((100 + 0.1 * now / HOUR) * 2**20)
-        window = cutter.cut(now, books.copy(), {"local": Usage(now / 10, size)})
+        window = cutter.cut(now, RunBooks(books.copy()), {"local": Usage(now / 10, size)})
         writer.add_windows([window])
     put_books(writer, "local", books)
     writer.finish(now)
@@ -187,7 +187,7 @@ def test_a_fold_is_kept_with_its_window_or_not_at_all(tmp_path):
     with pytest.raises(ChatloadError, match="no"):
         while now < 2 * HOUR:
             now += 10.0
-            writer.add_windows([cutter.cut(now, Books())])
+            writer.add_windows([cutter.cut(now, RunBooks(Books()))])
     writer.close()
     with RunReader.open(tmp_path / "run") as reader:
         ends = [window.end for window in reader.windows()]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.record import KEPT, Contact, SessionRecord, Timeline, WorstTimelines, severity
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
@@ -52,7 +52,7 @@ def test_windows_add_up_to_the_books():
             books.session_ended(SessionRecord(verdict="dropped_late", blame="plan"))
         now = 100.0 + second
         assert cutter.due(now)
-        window = cutter.cut(now, Books.from_dict(books.to_dict()))
+        window = cutter.cut(now, RunBooks(Books.from_dict(books.to_dict())))
         assert (window.start, window.end) == (now - 1, now)
         assert window.open == books.started - books.verdicts.total()
         total.merge(window.books)
@@ -67,32 +67,32 @@ def test_windows_are_fine_at_first_and_coarse_later():
     cutter = WindowCutter(0.0)
     assert not cutter.due(0.5 * FINE_S)
     assert cutter.due(FINE_S)
-    cutter.cut(FINE_FOR_S, Books())
+    cutter.cut(FINE_FOR_S, RunBooks(Books()))
     assert not cutter.due(FINE_FOR_S + FINE_S)
     assert cutter.due(FINE_FOR_S + COARSE_S)
 
 
 def test_cpu_is_of_the_busiest_process_and_memory_of_all():
     cutter = WindowCutter(0.0)
-    assert cutter.cut(1.0, Books(), {"a": Usage(0.5, 10)}).cpu is None
-    window = cutter.cut(3.0, Books(), {"a": Usage(0.9, 10), "b": Usage(9.0, 5)})
+    assert cutter.cut(1.0, RunBooks(Books()), {"a": Usage(0.5, 10)}).cpu is None
+    window = cutter.cut(3.0, RunBooks(Books()), {"a": Usage(0.9, 10), "b": Usage(9.0, 5)})
     assert (window.cpu, window.rss, window.memory) == (pytest.approx(20.0), 15, {"a": 10, "b": 5})
-    assert cutter.cut(4.0, Books(), {"a": Usage(1.0, 10), "b": Usage(9.8, 5)}).cpu == pytest.approx(80.0)
+    assert cutter.cut(4.0, RunBooks(Books()), {"a": Usage(1.0, 10), "b": Usage(9.8, 5)}).cpu == pytest.approx(80.0)
 
 
 def test_a_masters_memory_counts_and_its_cpu_does_not():
     cutter = WindowCutter(0.0)
-    cutter.cut(1.0, Books(), {"a": Usage(0.0, 10), MASTER: Usage(0.0, 7)})
-    window = cutter.cut(2.0, Books(), {"a": Usage(0.25, 10), MASTER: Usage(0.9, 7)})
+    cutter.cut(1.0, RunBooks(Books()), {"a": Usage(0.0, 10), MASTER: Usage(0.0, 7)})
+    window = cutter.cut(2.0, RunBooks(Books()), {"a": Usage(0.25, 10), MASTER: Usage(0.9, 7)})
     assert (window.cpu, window.rss, window.memory) == (pytest.approx(25.0), 17, {"a": 10, MASTER: 7})
 
 
 @pytest.mark.parametrize("name", ["local", "worker-1", "vm_2", "Z"])
 def test_the_cpu_of_any_process_counts_but_the_masters(name):
     cutter = WindowCutter(0.0)
-    cutter.cut(1.0, Books(), {name: Usage(1.0, 10), MASTER: Usage(0.0, 7)})
-    assert cutter.cut(3.0, Books(), {name: Usage(2.0, 10), MASTER: Usage(1.9, 7)}).cpu == pytest.approx(50.0)
-    assert cutter.cut(4.0, Books(), {"new": Usage(2.0, 10), MASTER: Usage(2.9, 7)}).cpu is None
+    cutter.cut(1.0, RunBooks(Books()), {name: Usage(1.0, 10), MASTER: Usage(0.0, 7)})
+    assert cutter.cut(3.0, RunBooks(Books()), {name: Usage(2.0, 10), MASTER: Usage(1.9, 7)}).cpu == pytest.approx(50.0)
+    assert cutter.cut(4.0, RunBooks(Books()), {"new": Usage(2.0, 10), MASTER: Usage(2.9, 7)}).cpu is None
 
 
 def test_only_the_worst_of_each_kind_are_admitted():
@@ -118,7 +118,7 @@ def test_windows_and_timelines_are_kept_in_the_run(tmp_path):
     books.started = 3
     cutter = WindowCutter(10.0)
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
-        writer.add_windows([cutter.cut(11.0, books, {"a": Usage(1.0, 7)})])
+        writer.add_windows([cutter.cut(11.0, RunBooks(books), {"a": Usage(1.0, 7)})])
         add_timelines(writer, [line(1.0), line(2.0, chat_id="worst")])
     with RunReader.open(tmp_path / "run") as reader:
         (window,) = reader.windows()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chatload.chat.record import WorstTimelines
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
@@ -56,7 +56,8 @@ class RecordingSwarm(VirtualSwarm):
             self.at(self.now + 1.0, self._tick)
 
     def _cut(self):
-        self._writer.add_windows([self._cutter.cut(EPOCH + self.now, Books.from_dict(self.books.to_dict()))])
+        books = RunBooks(Books.from_dict(self.books.to_dict()))
+        self._writer.add_windows([self._cutter.cut(EPOCH + self.now, books)])
 
     def _flush(self):
         add_sessions(self._writer, self._rows)

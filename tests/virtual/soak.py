@@ -12,7 +12,7 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.features.report.drift import Soak, find_drift, steady_part
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.windows import Window, WindowCutter
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
@@ -33,7 +33,7 @@ class Soaked(VirtualSwarm):
         self.at(every_s, self._cut)
 
     def _cut(self):
-        self.windows.append(self._cutter.cut(self.now, Books.from_dict(self.books.to_dict())))
+        self.windows.append(self._cutter.cut(self.now, RunBooks(Books.from_dict(self.books.to_dict()))))
         if self.now + self._every_s <= self.stop_at:
             self.at(self.now + self._every_s, self._cut)
 

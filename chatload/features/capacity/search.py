@@ -109,7 +109,10 @@ def _check_threshold(threshold: Threshold) -> None:
     """Raise UsageError if no step can judge a threshold."""
     metric = threshold.metric
     instead = "leave it out (--gate standard may have it), or give dropped.per_chat_hour < 0.2"
-    if threshold.every_s is not None:
+    if threshold.user_class:
+        why = "each step is judged by all chats together"
+        instead = f"write it without `{threshold.user_class}:`, or search with this class alone"
+    elif threshold.every_s is not None:
         why = "each step is judged as a whole"
         instead = f"write it without `in every`: {replace(threshold, every_s=None)}"
     elif metric.of_incidents:

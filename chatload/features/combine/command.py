@@ -86,7 +86,7 @@ def combine(
             alone.append({parse(item["expression"]): ThresholdResult(item["result"]) for item in summary["thresholds"]})
             if summary["aborted"]:
                 aborted.append(f"{run}: {summary['aborted']}")
-            facts.append(facts_of(reader, reader.books()))
+            facts.append(facts_of(reader))
     assert gate is not None
     judged = combine_runs(gate, facts)
     if not judged:

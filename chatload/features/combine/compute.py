@@ -151,6 +151,7 @@ def combine_runs(gate: Gate, runs: Sequence[Facts]) -> list[CombinedThreshold]:
 
 def _combined(threshold: Threshold, gate: Gate, runs: Sequence[Facts]) -> CombinedThreshold:
     metric, limit, wants_low = threshold.metric, threshold.limit, threshold.wants_low
+    runs = [facts.of(threshold.user_class) for facts in runs]
     if metric.subject == INCIDENTS:
         incidents = [facts.incidence for facts in runs if facts.incidence is not None]
         exposure = sum(incidence.length_s for incidence in incidents) / 3600

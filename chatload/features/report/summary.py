@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,15 @@ from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunEnd, RunReader, run_end
-from chatload.run.steady import judged_part
+from chatload.run.steady import JudgedPart, judged_part
 from chatload.stats.bursts import find_incidence
 from chatload.stats.clusters import design_effect, per_unit_lower, per_unit_upper
 from chatload.stats.rates import CONFIDENCE
 from chatload.stats.survival import Survival
 from chatload.thresholds import dependence
 from chatload.thresholds.gate import Gate, gate_of
-from chatload.thresholds.metrics import Facts, TimeBlock, metric_named
-from chatload.thresholds.over_time import read_windows
+from chatload.thresholds.metrics import Facts, Threshold, TimeBlock, metric_named
+from chatload.thresholds.over_time import OverTime, read_windows
 from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
 
 #: `schema_version` of every summary this code makes.
@@ -55,12 +55,12 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
     timeout_s = reader.settings.flex_disconnect_timeout
     finished = reader.ended_at is not None
-    facts = facts_of(reader, books)
+    facts = facts_of(reader)
     end = run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)
     loads = list(reader.loads())
     part = judged_part(gate.part, loads, reader.started_at, _end_began_at(reader, end))
     span = (loads[0][0], loads[-1][1]) if loads else (0.0, 0.0)
-    over_time = read_windows(gate.thresholds, reader.windows, part, facts, span)
+    over_time = _over_time(reader, gate, part, facts, span)
     judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
@@ -95,7 +95,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
         "fetches": fetches(books),
-        "by_class": {name: of_class(reader.of_class(name), gate) for name in sorted(reader.books_by_class())},
+        "by_class": {name: _of_class(reader.of_class(name), own, gate) for name, own in facts.by_class.items()},
         "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
@@ -103,14 +103,32 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     }
 
 
-def of_class(reader: RunReader, gate: Gate) -> dict[str, Any]:
+def _over_time(
+    reader: RunReader, gate: Gate, part: JudgedPart | None, facts: Facts, span: tuple[float, float]
+) -> OverTime:
+    """Return what the windows of the run say about the thresholds of a gate, those of its user classes included."""
+    thresholds: dict[str, list[Threshold]] = {}
+    for threshold in gate.thresholds:
+        thresholds.setdefault(threshold.user_class, []).append(threshold)
+    of_all = read_windows(thresholds.pop("", []), reader.windows, part, facts, span)
+    by_class = {
+        name: read_windows(own, reader.of_class(name).windows, part, facts.of(name), span)
+        for name, own in thresholds.items()
+    }
+    return replace(of_all, by_class=by_class)
+
+
+def _of_class(reader: RunReader, facts: Facts, gate: Gate) -> dict[str, Any]:
     """Return the figures of one user class, given a reader of that class: those of the summary that are about chats."""
-    books = reader.books()
-    facts = facts_of(reader, books)
-    timeout_s = reader.settings.flex_disconnect_timeout
-    figures = measured(books, timeout_s, 0)
+    books = facts.books
+    figures = measured(books, facts.timeout_s, 0)
     del figures["generator"]
-    return {**_of_sessions(reader, facts, gate), "fetches": fetches(books), **figures}
+    return {
+        **_of_sessions(reader, facts, gate),
+        "bursts": incidents_of(facts),
+        "fetches": fetches(books),
+        **figures,
+    }
 
 
 def _of_sessions(reader: RunReader, facts: Facts, gate: Gate) -> dict[str, Any]:
@@ -151,8 +169,14 @@ def _end_began_at(reader: RunReader, end: RunEnd) -> float | None:
     return reader.started_at + min(lengths)
 
 
-def facts_of(reader: RunReader, books: Books) -> Facts:
-    """Return what a run is judged by. books: of all its processes."""
+def facts_of(reader: RunReader) -> Facts:
+    """Return what a run is judged by, and each of its user classes if there are several."""
+    by_class = {name: _facts_of_chats(reader.of_class(name)) for name in sorted(reader.books_by_class())}
+    return replace(_facts_of_chats(reader), by_class=by_class)
+
+
+def _facts_of_chats(reader: RunReader) -> Facts:
+    """Return what the chats that a reader reads are judged by."""
     incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
     worst, loads = incidence.worst, list(reader.loads())
     blocks: tuple[TimeBlock, ...] = ()
@@ -163,7 +187,7 @@ def facts_of(reader: RunReader, books: Books) -> Facts:
         )
         blocks = dependence.time_blocks(begun, ended, loads, start, end)
     return Facts(
-        books,
+        reader.books(),
         reader.settings.flex_disconnect_timeout,
         reader.count_cut_off_confirmed(),
         incidence,

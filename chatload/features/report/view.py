@@ -300,11 +300,13 @@ _EXAMPLES = """\
   failed.count == 0                 GetMessages.timeout.rate < 0.5%
   dropped.per_chat_hour < 0.2       dropped.by_age(8m) < 0.1%
 
-  GetMessages.response_time.p95 < 300ms in every 1m"""
+  GetMessages.response_time.p95 < 300ms in every 1m
+  Vip: dropped.rate < 1%"""
 _UNITS = (
     "Rates take % or a fraction; rates per chat-hour take a number; durations take us, ms, s, m or h. Any age can be "
     "used in by_age: 90s, 8m, 1h. Any percentile can be used: p50, p99, p99_9 "
-    "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate."
+    "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate. In a "
+    "run with several user classes, the name of one and a colon restrict any metric to its chats: Vip: dropped.rate."
 )
 _JUDGEMENT = (
     "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence, rates per "
