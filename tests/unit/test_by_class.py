@@ -22,6 +22,7 @@ from chatload import (
     SimulatorConfig,
     VirtualSwarm,
 )
+from chatload.features.report import over_time
 from chatload.features.report.page import page_document, repeat_command
 from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
@@ -188,11 +189,37 @@ def test_reports_show_each_class(summaries):
     ):
         assert said in text
     assert "| token | 3 | 2 HTTP 200, 1 timeout |" in text
+    bursts = mix["by_class"]["Lazy"]["bursts"]
+    assert f"| Lazy | 10 | {bursts['incidents']} |" in text and "| Hasty | 0 | 0 |" in text
     with RunReader.open(folder) as reader:
         page = html(page_document(reader, mix))
         assert "customers.csv (unique, stop)" in page and "ClassSettings" not in page and "&#39;name&#39;" not in page
         assert [session.user_class for session in reader.of_class("Lazy").sessions()] == ["Lazy"] * 100
         assert reader.of_class("it's nobody").count_sessions() == 0
+        # Readable without JavaScript and on paper: each chart is a picture too, and none of these is folded.
+        charts = page.partition("User classes over time")[2].partition("<details>")[0]
+        for heading in ("Open sessions", "Requests", "Drops and other bad endings", "GetMessages latency of Lazy"):
+            assert f">{heading}</h" in charts, heading
+        assert charts.count("<svg") >= 5
+        assert "Lazy: operations, latency and endings over time" in page
+
+
+def test_the_charts_of_the_classes_add_up_to_those_of_the_run(summaries):
+    mix, _, folder = summaries
+    with RunReader.open(folder) as reader:
+        run = over_time.over_time(reader.windows(), mix)
+        views = [(reader.of_class(name), figures) for name, figures in mix["by_class"].items()]
+        by_class = [over_time.of_class(run, view.windows(), figures) for view, figures in views]
+        # A class whose first window is missing, as where its worker reports late.
+        late = over_time.of_class(run, [*views[0][0].windows()][3:], views[0][1])
+    for number, column in enumerate(run.columns):
+        own = [one.columns[number] for one in by_class]
+        assert {(each.start, each.end) for each in own} == {(column.start, column.end)}
+        assert column.open == sum(each.open for each in own) and column.ended == sum(each.ended for each in own)
+        for operation, count in column.sent.items():
+            assert count == sum(each.sent.get(operation, 0) for each in own)
+    assert [column.ended for column in late.columns[3:]] == [column.ended for column in by_class[0].columns[3:]]
+    assert late.columns[0].latency == {} and late.columns[0].open == 0
 
 
 def test_an_imbalance_names_its_class(tmp_path):

@@ -20,6 +20,8 @@ def class_blocks(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     yield _count_table("Verdicts", by_class, "by_verdict", Verdict)
     if any(any(one["sessions"]["dropped_late_by_blame"].values()) for one in by_class.values()):
         yield _count_table("Blame of dropped_late", by_class, "dropped_late_by_blame", Blame)
+    if any(one["bursts"]["drops"] for one in by_class.values()):
+        yield _incident_table(by_class)
     yield _request_table(by_class)
     yield _refresh_table(by_class)
 
@@ -90,6 +92,23 @@ def _count_table(name: str, by_class: Mapping[str, Any], key: str, kinds: Iterab
     return doc.table(f"{name} by user class", ("user class", *map(str, seen)), rows)
 
 
+def _incident_table(by_class: Mapping[str, Any]) -> doc.Table:
+    rows = []
+    for name, one in by_class.items():
+        bursts, silence = one["bursts"], one["sessions"]["common_silence"]
+        largest = max((burst["count"] for burst in bursts["bursts"]), default=0)
+        counts = (bursts["drops"], bursts["incidents"], largest, bursts["sessions_worth"])
+        said = "" if silence is None else f"{silence['lower_s']:.3g} to {silence['upper_s']:.3g} s"
+        rows.append((name, *map(words.number, counts), said))
+    caption = (
+        "drops: late, early and unproven. Incidents: bursts of drops, and drops that came alone. Worth: how many "
+        "independent sessions those of the class are worth. Silence: after which the server ended many of them, by its "
+        "own timestamps"
+    )
+    headings = ("user class", "drops", "incidents", "largest burst", "sessions worth", "silence")
+    return doc.table("Drops by user class", headings, rows, caption=caption)
+
+
 def _request_table(by_class: Mapping[str, Any]) -> doc.Table:
     rows = []
     for name, one in by_class.items():
@@ -97,15 +116,15 @@ def _request_table(by_class: Mapping[str, Any]) -> doc.Table:
             counts = row["by_outcome"]
             other = sum(n for outcome, n in counts.items() if outcome not in STATUS_TABLE)
             failed = row["sent"] - counts[STATUS_TABLE[0]] - counts[STATUS_TABLE[1]]
-            tail = (words.of_tail(row["latency_s"], key) for key in _PERCENTILES)
+            tail = (words.of_tail(row["latency_s"], key) for key in ("p50", "p95", "p99", "max"))
             numbers, response = (row["sent"], failed, other), words.of_tail(row["response_time_s"], "p99")
             rows.append(doc.TableRow((name, operation, *map(words.number, numbers), *tail, response)))
     caption = (
-        "failed: neither 0/false nor 0/true; other: of the failed, those that are not in the status table. p50, p99, "
-        "max: of the latency; response time: from the instant for which a request was scheduled"
+        "failed: neither 0/false nor 0/true; other: of the failed, those that are not in the status table. p50 to max: "
+        "of the latency; response time: from the instant for which a request was scheduled"
     )
-    headings = ("user class", "operation", "sent", "failed", "other", *_PERCENTILES)
-    shown = [*doc.columns(headings, "llrrrrrr"), doc.TableColumn("response time p99", optional=True)]
+    headings = ("user class", "operation", "sent", "failed", "other", "p50", "p95", "p99", "max")
+    shown = [*doc.columns(headings, "llrrrrrrr"), doc.TableColumn("response time p99", optional=True)]
     return doc.Table("Requests by user class", shown, rows, caption)
 
 

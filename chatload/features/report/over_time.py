@@ -3,14 +3,16 @@
 The windows are merged while they are read, so that few are in memory.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 from chatload.render import words
 from chatload.render.time_charts import MarkKind, Panel, ShadedPart, TimeChart, TimeSeries, Unit, ValueAxis
+from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 from chatload.vocabulary import SUCCESSFUL, Outcome, SessionState
@@ -30,6 +32,8 @@ _ENDING_COLOURS = {
 _STATE_COLOURS = {
     "held": "var(--area)", "opening": "var(--v-refused)", "retrying": "var(--v-late)", "leaving": "var(--c6)",
 }  # fmt: skip
+#: A colour for each user class that is drawn; all are in the tables.
+_CLASS_COLOURS = ("var(--c2)", "var(--c4)", "var(--good)", "var(--c5)", "var(--c3)", "var(--c6)")
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _QUANTILE_COLOURS = {"p50": "var(--good)", "p95": "var(--c2)", "p99": "var(--c4)"}
 
@@ -99,11 +103,35 @@ def over_time(windows: Iterable[Window], summary: Mapping[str, Any], ended: floa
     return RunOverTime(began, length, width, columns, tuple(_marked(summary, began)))
 
 
-def _marked(summary: Mapping[str, Any], began: float) -> Iterator[ShadedPart]:
-    for burst in summary["bursts"]["bursts"]:
+def of_class(run: RunOverTime, windows: Iterable[Window], figures: Mapping[str, Any]) -> RunOverTime:
+    """Return one user class of a run, in the columns of the whole run: what has no window is a column of nothing.
+
+    windows: of the class. figures: those of the class in the summary, for its bursts of drops.
+    """
+    found: list[Window | None] = [None] * len(run.columns)
+    ends = [column.end + run.began for column in run.columns]
+    for window in windows:
+        number = bisect_left(ends, window.middle)
+        if number < len(found):
+            held = found[number]
+            found[number] = window if held is None else _merged(held, window)
+    columns = [
+        _column(window or Window(column.start + run.began, column.end + run.began, 0, Books()), run.began)
+        for column, window in zip(run.columns, found, strict=True)
+    ]
+    incidents = [part for part in run.marked if part.start == part.end]
+    return replace(run, columns=columns, marked=(*_bursts(figures, run.began), *incidents))
+
+
+def _bursts(figures: Mapping[str, Any], began: float) -> Iterator[ShadedPart]:
+    for burst in figures["bursts"]["bursts"]:
         yield ShadedPart(
             burst["start"] - began, burst["end"] - began, f"burst of {words.plural(burst['count'], 'drop')}"
         )
+
+
+def _marked(summary: Mapping[str, Any], began: float) -> Iterator[ShadedPart]:
+    yield from _bursts(summary, began)
     length = (summary["ended_at"] or began) - began
     at: dict[str, list[list[float]]] = {}
     for incident in summary["incidents"]:
@@ -127,16 +155,21 @@ def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
         if held is None:
             held = window
         elif window.end - held.start <= width:
-            books = held.books
-            books.merge(window.books)
-            books.states = window.books.states
-            cpu = max((cpu for cpu in (held.cpu, window.cpu) if cpu is not None), default=None)
-            held = Window(held.start, window.end, window.open, books, cpu, window.rss)
+            held = _merged(held, window)
         else:
             yield held
             held = window
     if held is not None:
         yield held
+
+
+def _merged(held: Window, window: Window) -> Window:
+    """Return one window for two that follow each other; the books of the first are changed."""
+    books = held.books
+    books.merge(window.books)
+    books.states = window.books.states
+    cpu = max((cpu for cpu in (held.cpu, window.cpu) if cpu is not None), default=None)
+    return Window(held.start, window.end, window.open, books, cpu, window.rss)
 
 
 def _column(window: Window, began: float) -> Column:
@@ -258,11 +291,11 @@ def _requests_chart(run: RunOverTime) -> TimeChart:
     return run.chart("Requests", shows, *panels)
 
 
-def latency_charts(run: RunOverTime) -> Iterator[TimeChart]:
-    """Percentiles of the latency of each operation, GetMessages and RequestChat first."""
+def latency_charts(run: RunOverTime, only: Sequence[str] = ()) -> Iterator[TimeChart]:
+    """Percentiles of the latency of each operation, GetMessages and RequestChat first. only: of these; (): of all."""
     known = Counter[str]()
     for column in run.columns:
-        known.update({name: column.sent.get(name, 0) + 1 for name in column.latency})
+        known.update({name: column.sent.get(name, 0) + 1 for name in column.latency if not only or name in only})
     order = sorted(known, key=lambda name: (rank(name)[0], -known[name], name))
     for operation in order[:_DRAWN]:
         series = [_percentile_series(run, operation, quantile, quantile) for quantile in _QUANTILES]
@@ -285,6 +318,41 @@ def _percentile_series(run: RunOverTime, operation: str, quantile: str, name: st
     values = [None if reading is None else max(reading.seconds, 1e-5) for reading in readings]
     beyond = frozenset(i for i, reading in enumerate(readings) if reading is not None and reading.over)
     return TimeSeries(name, _QUANTILE_COLOURS[quantile], values, beyond=beyond, right=right)
+
+
+def class_charts(by_class: Mapping[str, RunOverTime]) -> Iterator[TimeChart]:
+    """Compare the user classes of a run over time, then the percentiles of GetMessages of each.
+
+    by_class: with the columns of the run. Only the first six are drawn.
+    """
+    drawn = list(zip(by_class.items(), _CLASS_COLOURS, strict=False))
+    if not drawn or not drawn[0][0][1].columns:
+        return
+    run = drawn[0][0][1]
+    others = f" {words.plural(len(by_class) - len(drawn), 'more user class', 'more user classes')} not drawn."
+    others = others if len(by_class) > len(drawn) else ""
+
+    def chart(heading: str, shows: str, axis: ValueAxis, mark: MarkKind, value: Callable[[Column], float]) -> TimeChart:
+        series = [
+            TimeSeries(name, colour, [value(column) for column in own.columns], mark) for (name, own), colour in drawn
+        ]
+        return replace(run.chart(heading, f"{shows}{others}", Panel(axis, series, height=160)), marked=())
+
+    sessions = ValueAxis("sessions", Unit.COUNT, least=1)
+    yield chart("Open sessions", "Sessions open, by user class.", sessions, MarkKind.AREA, lambda column: column.open)
+    yield chart(
+        "Requests", "Requests sent per second, by user class.", ValueAxis("requests", Unit.PER_SECOND), MarkKind.LINE,
+        lambda column: sum(column.sent.values()) / column.length,
+    )  # fmt: skip
+    bad = "Sessions dropped, refused, failed or given up in each"
+    if any(column.endings for own in by_class.values() for column in own.columns):
+        yield chart(
+            "Drops and other bad endings", f"{bad} {_lasting(run)}, by user class.", ValueAxis("sessions", Unit.COUNT),
+            MarkKind.BARS, lambda column: sum(column.endings.values()),
+        )  # fmt: skip
+    for (name, own), _ in drawn:
+        for made in latency_charts(own, ("GetMessages",)):
+            yield replace(made, heading=f"GetMessages latency of {name}")
 
 
 def generator_chart(run: RunOverTime) -> Iterator[TimeChart]:

@@ -72,6 +72,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
     rows = drift_view.drift_table(drift)
     more = PageBlocks(
         verdicts=_pair(figures.verdict_chart(summary), figures.age_chart(summary)),
+        classes=tuple(_classes(reader, summary, run)),
         requests=tuple(_requests(summary, books, run.length_s)),
         time=tuple(_over_time(run)),
         drops=(*_bursts(summary["bursts"]["bursts"], summary["started_at"]), *_worst_sessions(reader)),
@@ -95,8 +96,23 @@ def _pair(*charts: Iterable[doc.Chart]) -> tuple[doc.Block, ...]:
     return (doc.SideBySide(found),) if found else ()
 
 
+def _classes(reader: RunReader, summary: Mapping[str, Any], run: over_time.RunOverTime) -> Iterator[doc.Block]:
+    """Yield the user classes over time, and the operations and charts of each, of a run with several."""
+    by_class = {
+        name: over_time.of_class(run, reader.of_class(name).windows(), figures)
+        for name, figures in summary["by_class"].items()
+    }
+    charts = list(over_time.class_charts(by_class))
+    if charts:
+        yield doc.Section("User classes over time", (doc.SideBySide(charts),), "classes-time")
+    for name, own in by_class.items():
+        figures, books = summary["by_class"][name], reader.of_class(name).books()
+        blocks = (*_requests(figures, books, run.length_s), *_over_time(own))
+        yield doc.Fold(f"{name}: operations, latency and endings over time", blocks)
+
+
 def _requests(summary: Mapping[str, Any], books: Books, length_s: float) -> Iterator[doc.Block]:
-    """Yield a table with a row for each operation, and the details below it."""
+    """Yield a table with a row for each operation, and the details below it. summary: of a run or a user class."""
     by_operation = summary["requests"]["by_operation"]
     if not by_operation:
         yield doc.Sentence("no request was sent")

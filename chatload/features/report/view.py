@@ -51,6 +51,7 @@ class PageBlocks:
     """What only the page shows, by section. requests: in place of the narrower tables of a text."""
 
     verdicts: Sequence[doc.Block] = ()
+    classes: Sequence[doc.Block] = ()
     requests: Sequence[doc.Block] = ()
     time: Sequence[doc.Block] = ()
     drops: Sequence[doc.Block] = ()
@@ -66,7 +67,7 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
     sections = {
         "thresholds": ("Thresholds", _thresholds(summary)),
         "verdicts": ("Verdicts", (*_verdicts(summary), *more.verdicts)),
-        **({"classes": ("By user class", tuple(class_blocks(summary)))} if summary.get("by_class") else {}),
+        **({"classes": ("By user class", (*class_blocks(summary), *more.classes))} if summary.get("by_class") else {}),
         "requests": (
             "Requests",
             (*(more.requests or (_requests(summary), _durations(summary))), *fetch_blocks(summary)),
