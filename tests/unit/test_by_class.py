@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload import (
@@ -137,7 +137,6 @@ OF_CHATS = DEEDS.filter(lambda deed: deed[0] != "stall")
 STEPS = st.lists(st.none() | st.tuples(st.sampled_from("ab"), st.sampled_from(CLASS_NAMES), OF_CHATS), max_size=40)
 
 
-@settings(max_examples=25)
 @given(STEPS)
 def test_in_each_window_and_in_all_the_classes_are_the_run(steps):
     workers = {name: ProcessFacts(name, CLASS_NAMES) for name in "ab"}
@@ -152,17 +151,24 @@ def test_in_each_window_and_in_all_the_classes_are_the_run(steps):
         windows.append(cutter.cut(len(windows) + 1.0, registry.run_books()))
     assert_adds_up(registry.run_books().total, registry.run_books().by_class)
     for window in windows:
-        assert_adds_up(window.books, {name: own.books for name, own in window.by_class.items()})
+        assert_adds_up(window.books, {name: own.books for name, own in window.by_class.items()}, without_extremes)
         assert window.open == sum(own.open for own in window.by_class.values())
         assert {(own.start, own.end) for own in window.by_class.values()} == {(window.start, window.end)}
 
 
-def assert_adds_up(total, by_class):
+def without_extremes(value):
+    """The extremes of a window's histograms are bounds, so the whole may know one better than a class, or worse."""
+    if isinstance(value, dict):
+        return {name: without_extremes(part) for name, part in value.items() if name not in ("min", "max")}
+    return value
+
+
+def assert_adds_up(total, by_class, read=lambda value: value):
     """Every counter and histogram of the whole is the sum of those of the classes."""
     merged = Books()
     for books in by_class.values():
         merged.merge(books)
-    whole, parts = total.to_dict(), merged.to_dict()
+    whole, parts = read(total.to_dict()), read(merged.to_dict())
     for name, value in whole.items():
         assert parts[name] == (pytest.approx(value) if isinstance(value, float) else value), name
 

@@ -112,7 +112,7 @@ def test_windows_younger_than_the_bound_stay_as_they_are():
 
 def grown(hours, leak_s, keep_s, path):
     """A run of so many hours in a file, the books of a single process growing."""
-    random, books, cutter = Random(3), Books(), WindowCutter(0.0)
+    random, books, cutter, windows = Random(3), Books(), WindowCutter(0.0), []
     writer = RunWriter.create(path, RunSettings(keep_windows=keep_s), 0.0)
     books.started = 100
     histogram = books.latency["GetMessages"] = type(books.gap)()
@@ -127,8 +127,10 @@ def grown(hours, leak_s, keep_s, path):
         books.started += 1
         books.verdicts["completed"] += 1
         size = int((100 + 0.1 * now / HOUR) * 2**20)
-        window = cutter.cut(now, RunBooks(books.copy()), {"local": Usage(now / 10, size)})
-        writer.add_windows([window])
+        windows.append(cutter.cut(now, RunBooks(books.copy()), {"local": Usage(now / 10, size)}))
+        if len(windows) == 5:  # each call is synced to the disk
+            writer.add_windows(windows)
+            windows = []
     put_books(writer, "local", books)
     writer.finish(now)
     writer.close()
@@ -167,6 +169,29 @@ def test_folded_windows_add_up_to_the_books(runs):
             == {"local": int((100 + 0.1 * windows[0].end / HOUR) * 2**20)}
             == {"local": windows[0].rss}
         )
+
+
+def test_the_windows_of_user_classes_are_folded_with_those_of_the_run(tmp_path):
+    cutter, vip, web, windows = WindowCutter(0.0), Books(), Books(), []
+    for number in range(1, 721):
+        vip.started += 1
+        web.started += number > 5
+        total = vip.copy()
+        total.merge(web)
+        # The first report of Web comes late.
+        by_class = {"Vip": vip.copy(), **({"Web": web.copy()} if number > 5 else {})}
+        windows.append(cutter.cut(10.0 * number, RunBooks(total, by_class)))
+    with RunWriter.create(tmp_path / "run", RunSettings(keep_windows=HOUR), 0.0) as writer:
+        writer.add_windows(windows[:-1])
+        writer.add_windows(windows[-1:])
+    with RunReader.open(tmp_path / "run") as reader:
+        whole, *classes = (list(view.windows()) for view in (reader, reader.of_class("Vip"), reader.of_class("Web")))
+        loads = list(reader.of_class("Vip").loads())
+    assert len(whole) < 600, "nothing was folded"
+    for own, books in zip(classes, (vip, web), strict=True):
+        assert sum(window.books.started for window in own) == books.started
+        assert {(window.start, window.end) for window in own[1:]} <= {(window.start, window.end) for window in whole}
+    assert loads == [(window.start, window.end, window.open) for window in classes[0]]
 
 
 def test_the_drift_is_found_in_folded_windows_as_in_all(runs):
