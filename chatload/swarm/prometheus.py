@@ -7,7 +7,8 @@ process starts the counters at 0 again, which Prometheus handles as a counter re
 import os
 from argparse import Namespace
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from gevent.pywsgi import WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -29,79 +30,148 @@ LATENESS_LE = (0.0005, *LATENCY_LE[:-1])
 GAP_LE = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0)
 
 
+class _Chats(NamedTuple):
+    """The books of the chats that have these label values: of a user class if there are several, otherwise of all."""
+
+    labels: tuple[str, ...]
+    books: Books
+
+
+def _chats(snapshot: RunSnapshot) -> list[_Chats]:
+    by_class = snapshot.facts.by_class
+    # Without the whole: a sum over the classes would count everything twice.
+    return [_Chats((name,), facts.books) for name, facts in by_class.items()] or [_Chats((), snapshot.books)]
+
+
 def families(snapshot: RunSnapshot) -> Iterator[Metric]:
-    """Yield all metrics of a run. Before the first run they are 0 or absent."""
-    books = snapshot.books
+    """Yield all metrics of a run. Before the first run they are 0 or absent.
+
+    In a run with several user classes, what is about chats has the label user_class.
+    """
     yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
-    for name, what, value in _gauges(snapshot):
-        yield GaugeMetricFamily(f"chatload_{name}", what, value)
-    states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
-    for state in SessionState:
-        states.add_metric([state], books.states[state])
+    yield from _of_processes(snapshot)
+    chats = _chats(snapshot)
+    own = ["user_class"] if chats[0].labels else []
+    if snapshot.timeout_s is not None:
+        what = "Smallest margin of a refresh so far (timeout minus gap); an upper bound if a chat was dropped"
+        margin = GaugeMetricFamily("chatload_refresh_margin_min_seconds", what, labels=own)
+        for labels, books in chats:
+            if (widest := books.gap.maximum) is not None:
+                margin.add_metric(labels, snapshot.timeout_s - widest.seconds)
+        if margin.samples:
+            yield margin
+    states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=[*own, "state"])
+    for labels, books in chats:
+        for state in SessionState:
+            states.add_metric([*labels, state], books.states[state])
     yield states
+    for name, what, value in _COUNTERS:
+        counter = CounterMetricFamily(f"chatload_{name}", what, labels=own)
+        for labels, books in chats:
+            counter.add_metric(labels, value(books))
+        yield counter
+    for name, what, label, counts in _LABELLED:
+        counter = CounterMetricFamily(f"chatload_{name}", what, labels=[*own, label])
+        for labels, books in chats:
+            for label_value, n in counts(books).items():
+                counter.add_metric([*labels, label_value], n)
+        yield counter
+    names = [*own, "operation", "outcome"]
+    requests = CounterMetricFamily("chatload_requests", "Requests finished, by outcome", labels=names)
+    for labels, books in chats:
+        for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+            by_outcome = books.outcomes.get(operation, Counter())
+            for outcome in Outcome:
+                requests.add_metric([*labels, operation, outcome], by_outcome[outcome])
+    yield requests
+    yield from _histograms(chats, own)
+
+
+_COUNTERS: tuple[tuple[str, str, Callable[[Books], int]], ...] = (
+    ("sessions_started", "Sessions started", lambda books: books.started),
+    (
+        "sessions_unserved", "Sessions that ended and were never accepted",
+        lambda books: books.fates.never_accepted.most,
+    ),
+    ("arrivals", "Chats of an open workload that were due to begin", lambda books: books.arrivals),
+    ("arrivals_late", "Arrivals that began more than 0.1 s after their time", lambda books: books.late_starts),
+    ("arrivals_not_started", "Arrivals that never began", lambda books: books.not_started),
+    (
+        "generator_suspect_drops", "Drops the generator's own lateness could have caused",
+        lambda books: books.suspects,
+    ),
+)  # fmt: skip
+_LABELLED: tuple[tuple[str, str, str, Callable[[Books], Mapping[str, int]]], ...] = (
+    (
+        "sessions_ended", "Sessions ended, by verdict", "verdict",
+        lambda books: {kind: books.verdicts[kind] for kind in Verdict},
+    ),
+    (
+        "dropped_late", "Sessions with the verdict dropped_late, by blame", "blame",
+        lambda books: {blame: books.blames[blame] for blame in Blame},
+    ),
+    ("requests_sent", "Requests sent", "operation", lambda books: books.sent),
+)  # fmt: skip
+
+
+def _of_processes(snapshot: RunSnapshot) -> Iterator[Metric]:
+    """Yield the metrics of the run and its processes, which belong to no user class."""
+    books, timeout_s = snapshot.books, snapshot.timeout_s
+    gauges: list[tuple[str, str, float]] = [
+        ("run_active", "1 while a run is active or its chats disconnect", int(snapshot.is_active)),
+        ("generator_longest_stall_seconds", "Longest stall of a generator process", books.longest_stall_s),
+        ("generator_processes", "Generator processes that have reported", snapshot.processes),
+    ]
+    if timeout_s is not None:
+        what = "Longest silence of a chat that the server allows"
+        gauges.append(("flex_disconnect_timeout_seconds", what, timeout_s))
+    for name, what, value in gauges:
+        yield GaugeMetricFamily(f"chatload_{name}", what, value)
     for name, what, value in (
-        ("sessions_started", "Sessions started", books.started),
-        ("sessions_unserved", "Sessions that ended and were never accepted", books.fates.never_accepted.most),
-        ("arrivals", "Chats of an open workload that were due to begin", books.arrivals),
-        ("arrivals_late", "Arrivals that began more than 0.1 s after their time", books.late_starts),
-        ("arrivals_not_started", "Arrivals that never began", books.not_started),
         ("generator_stalls", "Stalls of generator processes", books.stalls),
         ("generator_stalled_seconds", "Time in which generator processes were stalled", books.stalled_s),
         ("generator_cpu_saturated", "Locust's warnings that a generator process was out of CPU", books.cpu_saturated),
-        ("generator_suspect_drops", "Drops the generator's own lateness could have caused", books.suspects),
     ):
         yield CounterMetricFamily(f"chatload_{name}", what, value)
-    blames = {blame: books.blames[blame] for blame in Blame}
-    for name, what, label, counts in (
-        ("sessions_ended", "Sessions ended, by verdict", "verdict", {kind: books.verdicts[kind] for kind in Verdict}),
-        ("dropped_late", "Sessions with the verdict dropped_late, by blame", "blame", blames),
-        ("requests_sent", "Requests sent", "operation", books.sent),
-    ):
-        counter = CounterMetricFamily(f"chatload_{name}", what, labels=[label])
-        for label_value, n in counts.items():
-            counter.add_metric([label_value], n)
-        yield counter
-    labels = ["operation", "outcome"]
-    requests = CounterMetricFamily("chatload_requests", "Requests finished, by outcome", labels=labels)
-    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
-        by_outcome = books.outcomes.get(operation, Counter())
-        for outcome in Outcome:
-            requests.add_metric([operation, outcome], by_outcome[outcome])
-    yield requests
-    yield from _histograms(books)
 
 
-def _gauges(snapshot: RunSnapshot) -> Iterator[tuple[str, str, float]]:
-    books, timeout_s, widest = snapshot.books, snapshot.timeout_s, snapshot.books.gap.maximum
-    yield "run_active", "1 while a run is active or its chats disconnect", int(snapshot.is_active)
-    if timeout_s is not None:
-        yield "flex_disconnect_timeout_seconds", "Longest silence of a chat that the server allows", timeout_s
-        if widest is not None:
-            what = "Smallest margin of a refresh so far (timeout minus gap); an upper bound if a chat was dropped"
-            yield "refresh_margin_min_seconds", what, timeout_s - widest.seconds
-    yield "generator_longest_stall_seconds", "Longest stall of a generator process", books.longest_stall_s
-    yield "generator_processes", "Generator processes that have reported", snapshot.processes
-
-
-def _histograms(books: Books) -> Iterator[Metric]:
+def _histograms(chats: Sequence[_Chats], own: Sequence[str]) -> Iterator[Metric]:
+    """Yield the histograms. own: the names of the labels of `chats`."""
     unanswered = "A request without an answer counts in +Inf, and in the sum with the time until it was given up"
     scheduled = "Time from the instant for which a request was scheduled to its answer, skipped polls included"
-    for name, what, by_operation in (
-        ("latency", "Time from the first byte of a request to the last byte of its answer", books.latency),
-        ("response_time", scheduled, books.response_time),
-    ):
-        family = HistogramMetricFamily(f"chatload_{name}_seconds", f"{what}. {unanswered}", labels=["operation"])
-        for operation, durations in sorted(by_operation.items()):
-            family.add_metric([operation], *_buckets(durations, LATENCY_LE))
+    by_operation: tuple[tuple[str, str, Callable[[Books], Mapping[str, CensoredHistogram]]], ...] = (
+        (
+            "latency", "Time from the first byte of a request to the last byte of its answer",
+            lambda books: books.latency,
+        ),
+        ("response_time", scheduled, lambda books: books.response_time),
+    )  # fmt: skip
+    for name, what, of in by_operation:
+        family = HistogramMetricFamily(f"chatload_{name}_seconds", f"{what}. {unanswered}", labels=[*own, "operation"])
+        for labels, books in chats:
+            for operation, durations in sorted(of(books).items()):
+                family.add_metric([*labels, operation], *_buckets(durations, LATENCY_LE))
         yield family
-    lateness, start_lateness = CensoredHistogram(books.lateness), CensoredHistogram(books.start_lateness)
     last = "The last silence of a dropped chat counts in +Inf, and in the sum with its lower bound"
-    for name, what, samples, bounds in (
-        ("refresh_lateness", "Delay of a refresh in the generator itself", lateness, LATENESS_LE),
-        ("refresh_gap", f"Time between two contacts of a session (upper bound). {last}", books.gap, GAP_LE),
-        ("arrival_lateness", "Delay with which a chat of an open workload began", start_lateness, LATENESS_LE),
-    ):
-        yield HistogramMetricFamily(f"chatload_{name}_seconds", what, *_buckets(samples, bounds))
+    of_refreshes: tuple[tuple[str, str, Callable[[Books], CensoredHistogram], Sequence[float]], ...] = (
+        (
+            "refresh_lateness", "Delay of a refresh in the generator itself",
+            lambda books: CensoredHistogram(books.lateness), LATENESS_LE,
+        ),
+        (
+            "refresh_gap", f"Time between two contacts of a session (upper bound). {last}",
+            lambda books: books.gap, GAP_LE,
+        ),
+        (
+            "arrival_lateness", "Delay with which a chat of an open workload began",
+            lambda books: CensoredHistogram(books.start_lateness), LATENESS_LE,
+        ),
+    )  # fmt: skip
+    for name, what, samples, bounds in of_refreshes:
+        family = HistogramMetricFamily(f"chatload_{name}_seconds", what, labels=own)
+        for labels, books in chats:
+            family.add_metric(labels, *_buckets(samples(books), bounds))
+        yield family
 
 
 def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:

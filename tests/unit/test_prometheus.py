@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.swarm.prometheus import cumulative, families
 from chatload.swarm.snapshot import RunSnapshot
@@ -79,6 +81,33 @@ def test_the_figures_are_those_of_the_books():
     assert value(found, "chatload_latency_seconds_bucket", operation="GetMessages", le="0.5") == 3
 
 
+def of_two_classes():
+    total, late = busy(), busy()
+    late.gap.add(50.0)
+    total.merge(late)
+    return RunSnapshot("running", Facts.so_far(RunBooks(total, {"Vip": busy(), "Web": late}), 45.0))
+
+
+@pytest.mark.parametrize("generate, parse", FORMATS)
+def test_several_user_classes_are_labels_and_sum_to_the_run(generate, parse):
+    snapshot = of_two_classes()
+    found = scraped(snapshot, generate, parse)
+    whole = scraped(replace(snapshot, facts=replace(snapshot.facts, by_class={})), generate, parse)
+    sums = Counter()
+    for (name, labels), number in found.items():
+        apart = dict(labels)
+        if apart.pop("user_class", None):
+            sums[name, frozenset(apart.items())] += number
+        else:
+            # Nothing is there twice: what belongs to no class is a figure of the run or of its processes.
+            assert number == whole[name, labels] and "sessions" not in name and "requests" not in name
+    margin = ("chatload_refresh_margin_min_seconds", frozenset())
+    for key, number in sums.items():
+        assert number == pytest.approx(whole[key]) or key == margin, key
+    assert {key for key in whole if key not in found} == sums.keys()
+    assert value(found, margin[0], user_class="Web") == -5.0 and value(found, margin[0], user_class="Vip") == 1.0
+
+
 def test_a_run_that_is_over_is_not_active():
     assert value(scraped(at(busy(), "ended")), "chatload_run_active") == 0
 
@@ -90,6 +119,12 @@ def test_every_metric_of_the_dashboard_is_exported_and_every_family_is_on_it():
     named = {name for expression in asked for name in re.findall(r"\bchatload_\w+", expression)}
     exported = {name for name, _ in scraped(at(busy()))}
     assert named - exported == set()
+    # The user class is a choice of the dashboard for all that has the label.
+    labelled = {name for name, labels in scraped(of_two_classes()) if "user_class" in dict(labels)}
+    for name, choices in (
+        pair for expression in asked for pair in re.findall(r"\b(chatload_\w+){([^}]*)}", expression)
+    ):
+        assert ("$user_class" in choices) == (name in labelled), name
     stem = re.compile(r"_(bucket|sum|count)$")
     assert {stem.sub("", name) for name in exported} == {stem.sub("", name) for name in named}
 
