@@ -40,6 +40,25 @@ class ThresholdState:
 
 
 @dataclass(frozen=True)
+class ClassState:
+    """One user class of a run with several. ended, dropped, unserved: sessions; dropped as in the tile, with tone.
+
+    p50, p95, p99: of the latency of GetMessages. margin: the least.
+    """
+
+    user_class: str
+    open: str
+    ended: str
+    dropped: str
+    tone: Tone
+    unserved: str
+    p50: str
+    p95: str
+    p99: str
+    margin: str
+
+
+@dataclass(frozen=True)
 class SwarmSize:
     """What the user asked of Locust. users: at the same time. workers: connected; None if the process is no master."""
 
@@ -53,7 +72,7 @@ class LivePage:
     """The page of a run at one instant.
 
     started_at: of the run (Unix seconds); tells runs apart. headline: the run in one sentence. badge, tone: the result
-    of an ended run, otherwise the phase. caption: what the states of
+    of an ended run, otherwise the phase. classes: the user classes, if there are several. caption: what the states of
     the thresholds mean. points: those that the page does not have yet. has_report: the run's report can be opened.
     """
 
@@ -66,6 +85,7 @@ class LivePage:
     refused: str
     notes: Sequence[str]
     tiles: Sequence[Tile]
+    classes: Sequence[ClassState]
     caption: str
     thresholds: Sequence[ThresholdState]
     points: Sequence[LivePoint]
@@ -99,6 +119,7 @@ def live_page(
         refused=snapshot.refused,
         notes=[_said(note) for note in snapshot.notes],
         tiles=list(_tiles(snapshot, found)) if snapshot.books.started else [],
+        classes=[_class_state(name, own) for name, own in found["by_class"].items()],
         caption=caption,
         thresholds=thresholds,
         points=series.after(after_s if shown == series.started_at else -1.0),
@@ -136,8 +157,7 @@ def _tiles(snapshot: RunSnapshot, found: Mapping[str, Any]) -> Iterator[Tile]:
     bounds = f"{words.bounds(dropped)}, if independent, of {of}" if dropped["of"] else "none ended yet"
     possibly = dropped["most"] - dropped["least"]
     more = f"; {words.number(possibly)} more possibly" if possibly else ""
-    tone = Tone.BAD if dropped["least"] else Tone.WARN if possibly else Tone.GOOD if dropped["of"] else Tone.PLAIN
-    yield Tile("Dropped", words.number(dropped["least"]), bounds + more, tone)
+    yield Tile("Dropped", words.number(dropped["least"]), bounds + more, _drop_tone(dropped))
     unserved = found["rates"][UNSERVED]
     if unserved["of"]:
         never = words.plural(unserved["most"], "session")
@@ -163,6 +183,37 @@ def _generator_tile(found: Mapping[str, Any]) -> Tile:
     if generator["cpu_saturated"] or generator["exhausted"]:
         note, tone = f"CPU or sockets exhausted: the run is invalid; {note}", Tone.BAD
     return Tile("Generator", words.seconds(lateness) or "–", note, tone)
+
+
+def _class_state(name: str, found: Mapping[str, Any]) -> ClassState:
+    """Return the state of a user class. found: its figures."""
+    sessions, dropped = found["sessions"], found["rates"][DROPPED]
+    drops = words.number(dropped["least"])
+    if dropped["most"] > dropped["least"]:
+        drops += f" to {words.number(dropped['most'])}"
+    if dropped["of"]:
+        drops += f" ({words.bounds(dropped)})"
+    latency = found["requests"]["by_operation"].get(_POLL, {}).get("latency_s", {})
+    return ClassState(
+        user_class=name,
+        open=words.number(sessions["open"]),
+        ended=words.number(sessions["ended"]),
+        dropped=drops,
+        tone=_drop_tone(dropped),
+        unserved=words.number(found["rates"][UNSERVED]["most"]),
+        p50=words.of_tail(latency, "p50"),
+        p95=words.of_tail(latency, "p95"),
+        p99=words.of_tail(latency, "p99"),
+        margin=words.with_minus(words.of_tail(found["refresh"]["margin_s"], "min")),
+    )
+
+
+def _drop_tone(dropped: Mapping[str, Any]) -> Tone:
+    if dropped["least"]:
+        return Tone.BAD
+    if dropped["most"]:
+        return Tone.WARN
+    return Tone.GOOD if dropped["of"] else Tone.PLAIN
 
 
 def _thresholds(snapshot: RunSnapshot) -> tuple[str, list[ThresholdState]]:

@@ -61,7 +61,7 @@ class RunSnapshot:
 
 def figures(snapshot: RunSnapshot) -> dict[str, Any]:
     """Return all figures of a snapshot as plain values: durations in seconds, None if nothing was measured."""
-    books, facts = snapshot.books, snapshot.facts
+    by_class = {name: _of_chats(facts) for name, facts in snapshot.facts.by_class.items()}
     return {
         "phase": snapshot.phase,
         "run": snapshot.run,
@@ -69,6 +69,18 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
         "notes": list(snapshot.notes),
         "elapsed_s": round(snapshot.elapsed_s, 3),
         "flex_disconnect_timeout_s": snapshot.timeout_s,
+        **_of_chats(snapshot.facts, snapshot.processes),
+        "by_class": by_class,
+    }
+
+
+def _of_chats(facts: Facts, processes: int | None = None) -> dict[str, Any]:
+    """Return the figures of a run or of one of its user classes. processes: that have reported; None: of a class."""
+    books = facts.books
+    found = measured(books, facts.timeout_s, processes or 0)
+    if processes is None:
+        del found["generator"]
+    return {
         "sessions": {
             "started": books.started,
             "ended": books.verdicts.total(),
@@ -79,7 +91,7 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
         "rates": rates(facts, CONFIDENCE),
         "exposure": exposure(facts, CONFIDENCE),
         "books": totals(books),
-        **measured(books, snapshot.timeout_s, snapshot.processes),
+        **found,
     }
 
 

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from chatload.chat.effects import Exchange
 from chatload.features.report.view import write_outputs
 from chatload.protocol.reply import Reply
-from chatload.run.books import Books
+from chatload.run.books import Books, RunBooks
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
-from chatload.swarm.live_page import SwarmSize, live_page
+from chatload.swarm.live_page import ClassState, SwarmSize, live_page
 from chatload.swarm.series import LiveSeries
-from chatload.swarm.snapshot import RunSnapshot
+from chatload.swarm.snapshot import RunSnapshot, figures, to_csv
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, RunPhase
@@ -49,6 +49,26 @@ def test_the_tiles_of_an_active_run():
     )
     assert (found["Served"].value, found["Served"].tone) == ("100 %", "good")
     assert found["Least margin"].value == "under 1.00 s" and found["Generator"].tone == "warn"
+
+
+def test_several_user_classes_have_a_row_each():
+    vip, web = busy(), Books(started=2)
+    total = busy()
+    total.merge(web)
+    facts = Facts.so_far(RunBooks(total, {"Vip": vip, "Web": web}), 45.0, {"Vip": 2})
+    page = live_page(RunSnapshot(RunPhase.RUNNING, facts, gate=make_gate(["Web: dropped.rate < 1%"])))
+    one, other = page.classes
+    assert one == ClassState(
+        "Vip", "3", "12", "2 to 3 (3.04 % to 60.7 %)", "bad", "0", "250 ms", "250 ms", "250 ms", "under 1.00 s"
+    )
+    assert (other.user_class, other.open, other.ended, other.dropped, other.p50, other.margin) == (
+        "Web", "2", "0", "0", "", "",
+    )  # fmt: skip
+    assert states(page)["Web: dropped.rate < 1%"].state == "not decided yet"
+    whole = figures(RunSnapshot(RunPhase.RUNNING, facts))
+    assert whole["sessions"]["started"] == sum(own["sessions"]["started"] for own in whole["by_class"].values())
+    assert "generator" not in whole["by_class"]["Vip"] and "by_class.Vip.sessions.open,3" in to_csv(whole)
+    assert live_page(running(busy())).classes == []
 
 
 def test_a_saturated_generator_is_said_to_make_the_run_invalid():

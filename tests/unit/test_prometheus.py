@@ -121,9 +121,7 @@ def test_every_metric_of_the_dashboard_is_exported_and_every_family_is_on_it():
     assert named - exported == set()
     # The user class is a choice of the dashboard for all that has the label.
     labelled = {name for name, labels in scraped(of_two_classes()) if "user_class" in dict(labels)}
-    for name, choices in (
-        pair for expression in asked for pair in re.findall(r"\b(chatload_\w+){([^}]*)}", expression)
-    ):
+    for name, choices in re.findall(r"\b(chatload_\w+){([^}]*)}", " ".join(asked)):
         assert ("$user_class" in choices) == (name in labelled), name
     stem = re.compile(r"_(bucket|sum|count)$")
     assert {stem.sub("", name) for name in exported} == {stem.sub("", name) for name in named}

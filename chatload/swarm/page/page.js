@@ -68,6 +68,8 @@ function show(state) {
   text($("workers"), workers === null ? "" : workers ? `${workers} worker${workers > 1 ? "s" : ""} connected` : "No worker is connected yet");
   fill($("notes"), state.notes.map((note) => element("li", note)));
   fill($("tiles"), state.tiles.map(tile));
+  $("classes-region").hidden = !state.classes.length;
+  fill($("classes").tBodies[0], state.classes.map(classRow));
   text($("caption"), state.caption);
   $("thresholds-region").hidden = !state.thresholds.length;
   fill($("thresholds").tBodies[0], state.thresholds.flatMap(thresholdRows));
@@ -83,6 +85,15 @@ function tile(found) {
   tone(box, found.tone);
   box.append(element("span", label, "label"), element("strong", found.value), element("span", found.detail, "detail"));
   return box;
+}
+
+function classRow(found) {
+  const row = element("tr"), name = element("th", found.user_class, "t"), dropped = element("td", found.dropped);
+  name.scope = "row";
+  tone(dropped, found.tone);
+  row.append(name, element("td", found.open), element("td", found.ended), dropped);
+  row.append(...[found.unserved, found.p50, found.p95, found.p99, found.margin].map((said) => element("td", said || "–")));
+  return row;
 }
 
 function thresholdRows(found) {
