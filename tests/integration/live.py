@@ -8,6 +8,8 @@ import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+
 from tests.integration.processes import CHAT, ENV
 from tests.integration.test_stopping import free_port, wait_for
 
@@ -44,10 +46,13 @@ class WebUI:
         """
         return [worker["state"] for worker in self.json("/stats/requests")["workers"]] == ["ready"] * workers
 
-    def start_form(self, form):
-        """Start with a form as a browser sends it: a name may be in it several times."""
+    def answer(self, form):
+        """The answer to a start with a form as a browser sends it: a name may be in it several times."""
         with urllib.request.urlopen(f"{self.base}/swarm", form.encode(), timeout=60) as answer:
-            answer = json.loads(answer.read())
+            return json.loads(answer.read())
+
+    def start_form(self, form):
+        answer = self.answer(form)
         assert answer["success"], answer
 
     def start(self, users, **settings):
@@ -100,3 +105,18 @@ def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfil
                 process.kill()
                 raise
             assert "Traceback" not in out, out
+
+
+def scrape(port):
+    """The endpoint's samples, (name, labels) -> value; none where nobody listens."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.headers.get_content_type() == "application/openmetrics-text"
+            text = answer.read().decode()
+    except urllib.error.URLError:
+        return {}
+    samples = [sample for family in parse_openmetrics(text) for sample in family.samples]
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}

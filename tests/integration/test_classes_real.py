@@ -15,10 +15,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from chatload import RunReader
-from tests.integration.live import web_ui
+from tests.integration.live import scrape, web_ui
 from tests.integration.processes import assert_balanced, chatload_here, locust, simulator, summary_of
 from tests.integration.recorder import recorder
-from tests.integration.test_stopping import ports, wait_for
+from tests.integration.test_stopping import free_port, ports, wait_for
 
 LOCUSTFILE = """
 from locust import HttpUser, constant, task
@@ -85,6 +85,7 @@ class Reader(HttpUser):
 """
 TIMEOUT = ("--flex-disconnect-timeout", "5")
 ROWS = 15
+THRESHOLDS = "Vip: dropped.rate < 90%25; Web: GetMessages.latency.p50 < 5s; dropped.count < 1000"
 
 
 def write(folder: Path, text: str = LOCUSTFILE) -> Path:
@@ -94,17 +95,22 @@ def write(folder: Path, text: str = LOCUSTFILE) -> Path:
 
 
 class Result:
-    """One run: its folder, its summary and what went over the wire."""
+    """One run: its folder, its summary, what went over the wire, and how it was seen while it went on."""
 
-    def __init__(self, folder, said, tokens):
+    def __init__(self, folder, said, tokens, live, scraped, refused):
         self.folder, self.said, self.tokens = folder, said, tokens
+        self.live, self.scraped, self.refused = live, scraped, refused
         self.summary = summary_of(folder)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classes")
-    options = (*TIMEOUT, "--class-picker", "--processes", "2", *ports(), "--stop-timeout", "10")
+    port = free_port()
+    options = (
+        *(*TIMEOUT, "--class-picker", "--processes", "2", *ports(), "--stop-timeout", "10"),
+        *("--prometheus-port", port),
+    )
     with (
         simulator(*TIMEOUT, "--service", "default,vip", "--token-life", "2") as url,
         recorder(url) as (there, recording),
@@ -113,14 +119,17 @@ def run(tmp_path_factory):
         # Locust reads several values of one field as a list of classes.
         form = {"user_count": 8, "spawn_rate": 8, "run_dir": folder / "run"}
         picked = "&".join(f"user_classes={name}" for name in ("Vip", "Web", "Reader"))
-        ui.start_form("&".join(f"{name}={value}" for name, value in form.items()) + f"&{picked}")
+        asked = "&".join(f"{name}={value}" for name, value in form.items()) + f"&{picked}"
+        refused = ui.answer(f"{asked}&threshold=Other: dropped.rate < 5%25")["message"]
+        ui.start_form(f"{asked}&threshold={THRESHOLDS}&abort_on=Vip: failed.count < 100")
         wait_for(lambda: ui.figures()["sessions"]["started"] >= ROWS + 8, 60)
         began = time.monotonic()
         wait_for(lambda: time.monotonic() - began > 2.5, 60)  # a token of the simulator lives for 2 s
+        live, scraped = ui.json("/chatload/state"), scrape(port)
         ui.json("/stop", any="thing")
         wait_for(lambda: (folder / "run" / "junit.xml").exists(), 60)
         said = b"".join(recording.said).decode("latin-1")
-    return Result(folder / "run", said, said.count("POST /simulator/token"))
+    return Result(folder / "run", said, said.count("POST /simulator/token"), live, scraped, refused)
 
 
 def opened(run, service):
@@ -158,6 +167,45 @@ def test_every_figure_is_also_there_by_class(run):
         assert all(books.balanced() for books in reader.books_by_part().values())
     text = (run.folder / "summary.md").read_text()
     assert "By user class" in text and "requests of hooks" in text.lower()
+
+
+def test_thresholds_on_a_class_are_judged_by_its_chats(run):
+    judged = {one["expression"]: one for one in run.summary["thresholds"]}
+    assert {text: one["user_class"] for text, one in judged.items()} == {
+        "Vip: dropped.rate < 90%": "Vip", "Web: GetMessages.latency.p50 < 5 s": "Web", "dropped.count < 1000": "",
+    }  # fmt: skip
+    assert all(one["result"] == "pass" for one in judged.values()), judged
+    polls = run.summary["by_class"]["Web"]["requests"]["by_operation"]["GetMessages"]
+    assert judged["Web: GetMessages.latency.p50 < 5 s"]["samples"] == sum(polls["by_outcome"].values())
+    assert "Web: GetMessages.latency.p50 &lt; 5 s" in (run.folder / "junit.xml").read_text()
+    assert run.refused == "threshold 'Other: dropped.rate < 5%': no such user class; expected one of Vip, Web"
+
+
+def test_the_windows_of_the_classes_add_up_to_those_of_the_run(run):
+    with RunReader.open(run.folder) as reader:
+        whole = list(reader.windows())
+        by_class = {name: list(reader.of_class(name).windows()) for name in ("Vip", "Web")}
+        books = reader.books_by_class()
+    assert sum(window.books.sent.total() for window in whole) == run.summary["requests"]["total"]
+    for window in whole:
+        parts = [own for one in by_class.values() for own in one if own.start == window.start]
+        assert window.books.sent == sum((own.books.sent for own in parts), Counter())
+        assert window.books.verdicts == sum((own.books.verdicts for own in parts), Counter())
+        assert window.open == sum(own.open for own in parts)
+    for name, one in by_class.items():
+        assert sum(own.books.lateness.count for own in one) == books[name].lateness.count
+
+
+def test_the_classes_are_seen_while_the_run_goes_on(run):
+    vip, web = run.live["classes"]
+    assert (vip["user_class"], web["user_class"]) == ("Vip", "Web") and vip["p95"] and vip["margin"]
+    started = {
+        labels: count for (name, labels), count in run.scraped.items() if name.endswith("sessions_started_total")
+    }
+    assert started.keys() == {(("user_class", "Vip"),), (("user_class", "Web"),)}
+    assert started[(("user_class", "Web"),)] == ROWS
+    states = {threshold["expression"]: threshold["state"] for threshold in run.live["thresholds"]}
+    assert states["Vip: dropped.rate < 90%"] == "within the limit so far"
 
 
 def test_each_class_has_its_own_service_client_and_interval(run):

@@ -12,13 +12,10 @@ import struct
 import subprocess
 import termios
 import time
-import urllib.error
-import urllib.request
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from tests.integration.live import web_ui
+from tests.integration.live import scrape, web_ui
 from tests.integration.processes import ENV, locust, locust_command, simulator, summary_of
 from tests.integration.test_stopping import free_port, ports, wait_for
 
@@ -122,21 +119,6 @@ def test_a_port_in_use_is_said_before_the_run(tmp_path):
         f"chatload: --prometheus-port {port} cannot be opened on 127.0.0.1: Address already in use; choose another"
     ]
     assert not (tmp_path / "run").exists()
-
-
-def scrape(port):
-    """The endpoint's samples, (name, labels) -> value; none where nobody listens."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert answer.headers.get_content_type() == "application/openmetrics-text"
-            text = answer.read().decode()
-    except urllib.error.URLError:
-        return {}
-    samples = [sample for family in parse_openmetrics(text) for sample in family.samples]
-    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
 
 
 def in_terminal(command, columns, seconds=60):
