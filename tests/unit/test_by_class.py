@@ -21,6 +21,7 @@ from chatload import (
     SessionSettings,
     SimulatorConfig,
     VirtualSwarm,
+    cli,
 )
 from chatload.features.report import over_time
 from chatload.features.report.page import page_document, repeat_command
@@ -226,6 +227,41 @@ def test_the_charts_of_the_classes_add_up_to_those_of_the_run(summaries):
             assert count == sum(each.sent.get(operation, 0) for each in own)
     assert [column.ended for column in late.columns[3:]] == [column.ended for column in by_class[0].columns[3:]]
     assert late.columns[0].latency == {} and late.columns[0].open == 0
+
+
+def test_runs_are_compared_by_the_chats_of_a_class(summaries, capsys):
+    _, alone, folder = summaries
+    with pytest.raises(SystemExit) as left:
+        cli.run(["compare", str(folder), "--", str(folder), "--user-class", "Lazy", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert left.value.code == 0 and found["user_class"] == "Lazy"
+    polls = alone["Lazy"]["requests"]["by_operation"]["GetMessages"]["latency_s"]
+    assert found["metrics"]["requests.GetMessages.latency_s.p50"]["base"] == [pytest.approx(polls["p50"], abs=1e-6)]
+    assert [run["sessions"] for run in found["base"]] == [alone["Lazy"]["sessions"]["started"]]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            ("compare", "mix", "--", "mix", "--user-class", "Gold"),
+            "--user-class Gold: mix has no such user class; expected one of Hasty, Lazy",
+        ),
+        (("compare", "Lazy", "--", "Lazy", "--user-class", "Lazy"), "no such user class; it has only one"),
+        (
+            ("report", "mix", "--threshold", "Gold: failed.count == 0"),
+            "no such user class; expected one of Hasty, Lazy",
+        ),
+        (("history", ".", "--metric", "Lazy: dropped.rate"), "a history is of whole runs, not of a user class"),
+        (("forecast", "mix"), "several user classes (Hasty, Lazy) cannot be forecast: a replay has customers of one"),
+    ],
+)
+def test_what_cannot_be_said_by_class_is_refused(summaries, capsys, monkeypatch, command, says):
+    monkeypatch.chdir(summaries[2].parent)
+    with pytest.raises(SystemExit) as left:
+        cli.run([*command])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert left.value.code == 2 and says in line
 
 
 def test_an_imbalance_names_its_class(tmp_path):

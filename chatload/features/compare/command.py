@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -77,6 +78,10 @@ _RUNS = units.COUNT.within(ENOUGH_RUNS, MOST_RUNS, f"a whole number from {ENOUGH
     "--allow-blocked", is_flag=True,
     help="Judge also if the sides do not alternate in time, so that a drift may look like a difference.",
 )  # fmt: skip
+@click.option(
+    "--user-class", default="", metavar="NAME",
+    help="Compare only the chats of this user class. Default: those of all classes.",
+)  # fmt: skip
 @click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")
 @click.option(
     "--allow-invalid", is_flag=True, help="Also with runs that are invalid, do not balance or tested nothing."
@@ -100,6 +105,7 @@ def compare(
     drops: str,
     require_equivalence: bool,
     allow_blocked: bool,
+    user_class: str,
     allow_different: bool,
     allow_invalid: bool,
     plan: bool,
@@ -132,7 +138,7 @@ def compare(
       chatload compare reports/v1-* -- reports/v2-*
       chatload compare v1-* -- v2-* --tolerance 10% --require-equivalence
     """
-    base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
+    base, new = ([_read(name, allow_invalid, user_class) for name in side] for side in runs)
     tolerated = Tolerance(tolerance, rate_tolerance, hourly_tolerance)
     if plan:
         earlier = _earlier(base, count, allow_different)
@@ -142,6 +148,7 @@ def compare(
     if count is not None:
         raise UsageError("--runs needs --plan")
     comparison = compare_runs(base, new, tolerated, allow_blocked, DropsJudged(drops))
+    comparison = replace(comparison, user_class=user_class)
     _refuse_different(comparison.differences, allow_different)
     found = findable_by(comparison)
     data = {**comparison.to_dict(), "findable": [item.to_dict() for item in found]}
@@ -172,24 +179,30 @@ def _refuse_different(differences: Sequence[SettingDifference], allow_different:
         raise UsageError(message, "--allow-different compares them all the same")
 
 
-def _read(name: str, allow_invalid: bool) -> RunFigures:
+def _read(name: str, allow_invalid: bool, user_class: str) -> RunFigures:
     with RunReader.open(name) as reader:
         summary = summarize(reader)
+        if user_class and user_class not in summary["by_class"]:
+            has = f"expected one of {', '.join(summary['by_class'])}" if summary["by_class"] else "it has only one"
+            raise UsageError(f"--user-class {user_class}: {name} has no such user class", has)
         books, settings = reader.books(), reader.settings
         told = json.dumps([settings.to_dict(), reader.facts, books.to_dict()], sort_keys=True)
+        if user_class:
+            books = reader.of_class(user_class).books()
+    figures = summary["by_class"][user_class] if user_class else summary
     if not allow_invalid:
         refuse_unusable(summary, name, "leave it out, or say --allow-invalid")
-    confirmed = summary["sessions"]["cut_off_confirmed"]
+    confirmed = figures["sessions"]["cut_off_confirmed"]
     return RunFigures(
         run=name,
         figures=measure(books, settings.flex_disconnect_timeout, confirmed),
         timeout_s=settings.flex_disconnect_timeout,
         settings=settings,
         started_at=summary["started_at"],
-        sessions=summary["sessions"]["started"],
+        sessions=figures["sessions"]["started"],
         identity=hashlib.sha256(told.encode()).hexdigest(),
         bounds=bounds(books),
         trials=trials(books, confirmed),
-        is_censored=summary["exposure"]["censored"],
+        is_censored=figures["exposure"]["censored"],
         problems=(*summary["invalid_reasons"], *summary["books"]["imbalances"]),
     )

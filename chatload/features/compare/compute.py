@@ -318,7 +318,7 @@ class Comparison:
     """The result of a comparison.
 
     base, new: the runs of each side, in the order of time if it is known. order: of all runs. blocked: the runs are
-    enough, and their order allows no result.
+    enough, and their order allows no result. user_class: the one whose chats are compared; "": all chats.
     """
 
     base: tuple[RunFigures, ...]
@@ -329,6 +329,7 @@ class Comparison:
     blocked: bool = False
     differences: tuple[SettingDifference, ...] = ()
     notes: tuple[str, ...] = ()
+    user_class: str = ""
 
     @property
     def judged(self) -> list[ComparisonRow]:
@@ -356,6 +357,7 @@ class Comparison:
         sides = {"base": self.base, "new": self.new}
         return {
             "word": self.word,
+            "user_class": self.user_class,
             "alpha": ALPHA,
             "confidence": CONFIDENCE,
             "tolerance": asdict(self.tolerance),

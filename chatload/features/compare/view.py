@@ -73,8 +73,15 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
     said = _answer(comparison).removeprefix(f"{comparison.word}: ")
     answer = doc.Sentence(said, _TONES.get(comparison.word or "", Tone.PLAIN))
     badge = None if comparison.word is None else doc.Badge(comparison.word, _TONES[comparison.word])
+    only: doc.Text = ("the chats of user class ", doc.Code(comparison.user_class)) if comparison.user_class else ""
     return doc.Document(
-        answer, sections, badge, lead, tiles=list(_tiles(comparison)), overview=strips[0] if strips else None
+        answer,
+        sections,
+        badge,
+        lead,
+        subject=only,
+        tiles=list(_tiles(comparison)),
+        overview=strips[0] if strips else None,
     )
 
 

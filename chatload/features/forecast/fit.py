@@ -163,6 +163,13 @@ def fit(
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
     """Return the settings that the run's sessions had. Raises UsageError."""
     run = reader.settings
+    if run.classes:
+        names = ", ".join(one.name for one in run.classes)
+        raise UsageError(
+            f"{reader.path}: a run with several user classes ({names}) cannot be forecast: a replay has customers of "
+            "one kind",
+            f"give a run of one class: name it behind the locustfile, as in locust -f FILE {run.classes[0].name}",
+        )
     if what := not_replayed(run):
         raise UsageError(f"{reader.path}: a run with {what} cannot be forecast: it is not modelled", "give one without")
     try:

@@ -97,6 +97,9 @@ def history(
 
 def _metric(name: str) -> Metric:
     """Return the metric that --metric names. Raises UsageError."""
+    if ":" in name:
+        hint = "leave it out; chatload compare --user-class compares one class"
+        raise UsageError(f"--metric {name}: a history is of whole runs, not of a user class", hint)
     try:
         return metric_named(name)
     except UsageError as error:
