@@ -198,7 +198,11 @@ def thresholds() -> None:
     help="Default: by the ending of --output, else csv. parquet needs pip install 'chatload[parquet]'.",
 )  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
-def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
+@click.option(
+    "--user-class", default="", metavar="NAME",
+    help="Write only the chats of this user class. Default: those of all classes.",
+)  # fmt: skip
+def export(run: Path, what: str, form: str | None, output: Path | None, user_class: str) -> None:
     """Write RUN's facts as a table for spreadsheets, pandas or DuckDB.
 
     \b
@@ -214,19 +218,20 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     Examples: chatload export reports/mine sessions --output sessions.csv
               chatload export reports/mine windows --output windows.parquet
               chatload export reports/mine sessions --format jsonl | head -1
+              chatload export reports/mix windows --user-class Vip
     """
     from chatload.run.export import export as write
     from chatload.run.export import export_file, form_of
 
     form = form or (form_of(output) if output else "csv")
     if output is not None:
-        export_file(run, what, form, output)
+        export_file(run, what, form, output, user_class)
     elif form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
     else:
         # A terminal would obey control characters in the run's texts. A file gets the texts unchanged.
         terminal = cast(IO[str], PrintableStream(sys.stdout))
-        write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout)
+        write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout, user_class)
 
 
 class PrintableStream:

@@ -32,20 +32,21 @@ _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 
 
-def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
+def export(run: str | Path, what: str, form: str, stream: IO[Any], user_class: str = "") -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    Raises UsageError if the run cannot be read, or the package for Parquet is missing.
+    user_class: the one whose chats are written; "": those of all. Raises UsageError if the run cannot be read or has no
+    such class, or the package for Parquet is missing.
     """
     columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:
-        _WRITERS[form](columns, rows(reader), stream)
+        _WRITERS[form](columns, rows(reader.limited_to(user_class)), stream)
 
 
-def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
+def export_file(run: str | Path, what: str, form: str, path: str | Path, user_class: str = "") -> None:
     """Write the sheet `what` of `run` to the file `path`: completely, or not at all. Raises UsageError."""
     with replacing(path, "wb" if form == "parquet" else "w") as stream:
-        export(run, what, form, stream)
+        export(run, what, form, stream, user_class)
 
 
 def form_of(path: str | Path) -> str:

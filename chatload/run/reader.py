@@ -144,6 +144,14 @@ class RunReader(AbstractContextManager["RunReader"]):
         view._user_class = name
         return view
 
+    def limited_to(self, user_class: str) -> RunReader:
+        """Return `of_class` of the class that a user names; "": this view. Raises UsageError for a class it has not."""
+        names = sorted(self.books_by_class()) if user_class else []
+        if not user_class or user_class in names:
+            return self.of_class(user_class) if user_class else self
+        has = f"expected one of {', '.join(names)}" if names else "the run has only one: leave it out"
+        raise UsageError(f"--user-class {user_class}: {self.run_dir} has no such user class", has)
+
     def books_by_part(self) -> dict[tuple[str, str], Books]:
         """Return the latest books of each process and user class. The class "" has what belongs to none."""
         sql = "SELECT worker, user_class, data FROM books ORDER BY worker, user_class"

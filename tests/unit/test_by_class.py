@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from chatload.features.report.view import summary_document
 from chatload.render.html import html
 from chatload.render.markdown import markdown
 from chatload.run.books import Books, RunBooks
+from chatload.run.export import export
 from chatload.run.reader import RunReader
 from chatload.run.settings import ClassSettings, RunSettings, not_replayed, settings_differences
 from chatload.run.windows import WindowCutter
@@ -240,6 +242,18 @@ def test_runs_are_compared_by_the_chats_of_a_class(summaries, capsys):
     assert [run["sessions"] for run in found["base"]] == [alone["Lazy"]["sessions"]["started"]]
 
 
+@pytest.mark.parametrize("what", ["sessions", "windows", "requests"])
+def test_tables_of_a_class_are_those_of_a_run_of_its_own(summaries, what):
+    def rows(run, user_class=""):
+        stream = io.StringIO()
+        export(run, what, "jsonl", stream, user_class)
+        return [{**json.loads(line), "user_class": ""} for line in stream.getvalue().splitlines()]
+
+    folder = summaries[2]
+    for name in CLASS_NAMES:
+        assert rows(folder, name) == rows(folder.parent / name)
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -247,7 +261,8 @@ def test_runs_are_compared_by_the_chats_of_a_class(summaries, capsys):
             ("compare", "mix", "--", "mix", "--user-class", "Gold"),
             "--user-class Gold: mix has no such user class; expected one of Hasty, Lazy",
         ),
-        (("compare", "Lazy", "--", "Lazy", "--user-class", "Lazy"), "no such user class; it has only one"),
+        (("compare", "Lazy", "--", "Lazy", "--user-class", "Lazy"), "no such user class; the run has only one: leave"),
+        (("export", "mix", "windows", "--user-class", "Gold"), "mix has no such user class; expected one of Hasty"),
         (
             ("report", "mix", "--threshold", "Gold: failed.count == 0"),
             "no such user class; expected one of Hasty, Lazy",

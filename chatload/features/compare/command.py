@@ -181,14 +181,9 @@ def _refuse_different(differences: Sequence[SettingDifference], allow_different:
 
 def _read(name: str, allow_invalid: bool, user_class: str) -> RunFigures:
     with RunReader.open(name) as reader:
+        books, settings = reader.limited_to(user_class).books(), reader.settings
         summary = summarize(reader)
-        if user_class and user_class not in summary["by_class"]:
-            has = f"expected one of {', '.join(summary['by_class'])}" if summary["by_class"] else "it has only one"
-            raise UsageError(f"--user-class {user_class}: {name} has no such user class", has)
-        books, settings = reader.books(), reader.settings
-        told = json.dumps([settings.to_dict(), reader.facts, books.to_dict()], sort_keys=True)
-        if user_class:
-            books = reader.of_class(user_class).books()
+        told = json.dumps([settings.to_dict(), reader.facts, reader.books().to_dict()], sort_keys=True)
     figures = summary["by_class"][user_class] if user_class else summary
     if not allow_invalid:
         refuse_unusable(summary, name, "leave it out, or say --allow-invalid")
