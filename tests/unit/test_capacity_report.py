@@ -206,6 +206,7 @@ def test_a_confidence_that_makes_no_interval_is_refused() -> None:
     ("threshold", "message"),
     [
         ("GetMessages.latency.p95 < 300ms in every 1m", "each step is judged as a whole"),
+        ("Vip: refused.count == 0", "each step is judged by all chats together"),
         ("incidents.per_hour < 1", "incidents are found when the run has ended"),
         ("incident.share < 10%", "incidents are found when the run has ended"),
         ("dropped.by_age(8m) < 1%", "the ages of chats are read when the run has ended"),

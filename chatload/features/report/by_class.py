@@ -98,14 +98,14 @@ def _incident_table(by_class: Mapping[str, Any]) -> doc.Table:
         bursts, silence = one["bursts"], one["sessions"]["common_silence"]
         largest = max((burst["count"] for burst in bursts["bursts"]), default=0)
         counts = (bursts["drops"], bursts["incidents"], largest, bursts["sessions_worth"])
-        said = "" if silence is None else f"{silence['lower_s']:.3g} to {silence['upper_s']:.3g} s"
+        said = "none" if silence is None else f"{silence['lower_s']:.3g} to {silence['upper_s']:.3g} s"
         rows.append((name, *map(words.number, counts), said))
     caption = (
         "drops: late, early and unproven. Incidents: bursts of drops, and drops that came alone. Worth: how many "
-        "independent sessions those of the class are worth. Silence: after which the server ended many of them, by its "
-        "own timestamps"
+        "independent sessions those of the class are worth. Common silence: after which the server ended many of them, "
+        "by its own timestamps"
     )
-    headings = ("user class", "drops", "incidents", "largest burst", "sessions worth", "silence")
+    headings = ("user class", "drops", "incidents", "largest burst", "sessions worth", "common silence")
     return doc.table("Drops by user class", headings, rows, caption=caption)
 
 
