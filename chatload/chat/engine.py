@@ -249,6 +249,7 @@ class ChatEngine:
         return Timeline(
             record.chat_id, record.verdict, record.blame, record.why, timeout_s, severe,
             contacts.sent + epoch, contacts.received + epoch, asdict(contacts.shares), self.recent.contacts(epoch),
+            user_class=record.user_class,
         )  # fmt: skip
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:

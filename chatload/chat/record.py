@@ -155,6 +155,7 @@ class Timeline:
     shares: dict[str, float]
     contacts: list[Contact]
     worker: str = ""
+    user_class: str = ""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
@@ -177,14 +178,14 @@ def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None,
 
 
 class WorstTimelines:
-    """Chooses the KEPT most severe timelines of each verdict and blame."""
+    """Chooses the KEPT most severe timelines of each user class, verdict and blame."""
 
     def __init__(self) -> None:
-        self._severities: dict[tuple[str, str], list[float]] = {}
+        self._severities: dict[tuple[str, str, str], list[float]] = {}
 
     def admits(self, timeline: Timeline) -> bool:
         """Return whether this timeline is among the worst so far; if so, it is counted as kept."""
-        kept = self._severities.setdefault((timeline.verdict, timeline.blame), [])
+        kept = self._severities.setdefault((timeline.user_class, timeline.verdict, timeline.blame), [])
         if len(kept) < KEPT:
             heappush(kept, timeline.severity_s)
             return True

@@ -219,8 +219,9 @@ class RunReader(AbstractContextManager["RunReader"]):
         return self._of_class("class_windows")
 
     def _of_class(self, table: str) -> str:
-        quoted = (self._user_class or "").replace("'", "''")
-        return f"(SELECT rowid AS rowid, * FROM {table} WHERE user_class = '{quoted}')"
+        # In hexadecimal: a name in a file from anybody may have quotes, or a null character, which ends a query.
+        name = f"CAST(x'{(self._user_class or '').encode(errors='replace').hex()}' AS TEXT)"
+        return f"(SELECT rowid AS rowid, * FROM {table} WHERE user_class = {name})"
 
     def count_sessions(self) -> int:
         return self._count("TRUE")

@@ -45,18 +45,30 @@ def make(folder, words=WORDS, **settings):
         for i, word in enumerate(words):
             cut, shares = word[: 2**17], {word[:900]: 40.0}
             record = SessionRecord(word, "dropped_late", cut, cut, 1001.0, 1100.0 + i, learned_by=cut, worker=cut)
+            record.user_class = cut
             add_sessions(writer, [record])
             contacts = [
                 Contact(word[:500], 1001.0, 1001.0, 1001.1, "0/false"),
                 Contact(word, 1050.0, 1050.0, 1050.1, word[:500]),
                 Contact("GetMessages", 1060.0, 1060.0, 1060.1, "2"),
             ]
-            add_timelines(
-                writer, [Timeline(cut, "dropped_late", cut, cut, 45.0, 3.0 + i, 1001.0, 1001.1, shares, contacts, cut)]
+            severity_s = 3.0 + i
+            line = Timeline(
+                *(cut, "dropped_late", cut, cut, 45.0, severity_s, 1001.0, 1001.1, shares, contacts, cut, cut)
             )
+            add_timelines(writer, [line])
             writer.incident(cut, cut)
             put_books(writer, f"{i}{cut}", books if i == 0 else Books())
-        writer.add_windows([Window(1000.0 + i, 1001.0 + i, 3, books) for i in range(5)])
+            put_books(writer, f"{i}{cut}", Books(), cut)
+        spans = [(1000.0 + i, 1001.0 + i) for i in range(5)]
+        by_class = {word[: 2**17]: Books() for word in words}
+        by_class[words[0][: 2**17]] = books
+        writer.add_windows(
+            [
+                Window(*span, 3, books, by_class={name: Window(*span, 3, own) for name, own in by_class.items()})
+                for span in spans
+            ]
+        )
         writer.finish(1200.0)
     return folder
 
@@ -103,6 +115,12 @@ ALTERATIONS = {
         "ALTER TABLE sessions RENAME TO s",
         "CREATE TABLE sessions AS SELECT * FROM s",
         "UPDATE sessions SET verdict = NULL",
+    ),
+    "windows of a class that end before they begin": ('UPDATE class_windows SET start = "end" + 1',),
+    "books of a class that are none": ("UPDATE class_windows SET books = '[]'",),
+    "view for the windows of a class": (
+        "DROP TABLE class_windows",
+        f"CREATE VIEW class_windows AS {_ENDLESS} SELECT x AS user_class, x AS start FROM c",
     ),
     "settings that are a list": (with_fact("settings", "[]"),),
     "settings that are not JSON": (with_fact("settings", "{"),),

@@ -31,13 +31,16 @@ _SILENCE, _WENT = "silence", "time went to"
 
 
 def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
-    """Return the ten worst dropped sessions, the most severe first, at least one of each verdict and blame."""
+    """Return the ten worst dropped sessions, the most severe first, at least one of each verdict and blame.
+
+    In a run with several user classes: one of each class, verdict and blame, as far as ten are enough.
+    """
     dropped = [timeline for timeline in timelines if timeline.verdict.startswith("dropped")]
     # Proven lateness first: it is the main question of a report.
     dropped.sort(key=lambda timeline: (timeline.verdict != "dropped_late", -timeline.severity_s))
-    first: dict[tuple[str, str], Timeline] = {}
+    first: dict[tuple[str, str, str], Timeline] = {}
     for timeline in dropped:
-        first.setdefault((timeline.verdict, timeline.blame), timeline)
+        first.setdefault((timeline.user_class, timeline.verdict, timeline.blame), timeline)
     chosen = list(first.values())[:DRAWN]
     chosen += [timeline for timeline in dropped if all(timeline is not one for one in chosen)][: DRAWN - len(chosen)]
     return sorted(chosen, key=dropped.index)
@@ -63,8 +66,9 @@ def drawing(number: int, timeline: Timeline) -> Section:
     caption = f"seconds since the last sure contact was answered{worker}"
     headings = ("operation", "due", "left", "over", "outcome")
     figures = table(f"Requests of session {number}", headings, rows, sides="lrrrl", caption=caption)
+    of_class = f" of user class {timeline.user_class}" if timeline.user_class else ""
     blocks = (
-        Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
+        Sentence(f"chat {timeline.chat_id or 'without an id'}{of_class}, silent since {since}", Tone.SOFT),
         Sentence(said),
         Chart("", picture, "", f"{title}. {said}"),
         Fold("Its requests in figures", (figures,)),
