@@ -12,6 +12,7 @@ from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
+from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
 from tests.run_files import add_timelines, put_books
@@ -42,13 +43,20 @@ def crowded(tmp_path_factory):
         books.latency[operation] = CensoredHistogram()
         books.latency[operation].add(0.01 * i)
     settings = RunSettings(name="n" * 200, host="http://" + "h" * 300, flex_disconnect_timeout=2.0, script="/p" * 150)
+    books.latency["GetMessages"] = books.latency["FileOperationEWithALongName"]
     contacts = [Contact("FileOperationNWithALongName", float(i), float(i), i + 0.5, "timeout") for i in range(1, 13)]
     line = Timeline(
         "c" * 200, "dropped_unproven", "", "w" * 300, 2.0, 9.0, 0.0, 0.1, {"server": 12.0}, contacts, "v" * 99
     )
-    with RunWriter.create(folder, settings) as writer:
+    with RunWriter.create(folder, settings, 1000.0) as writer:
         for i in range(60):
             put_books(writer, f"{i}{'w' * 90}", books if i == 0 else Books())
+        classes = {f"CustomersWithALongName{'N' * 40}{i}": books for i in range(8)}
+        for name, own in classes.items():
+            put_books(writer, "w", own, name)
+        spans = [(1000.0 + i, 1001.0 + i) for i in range(30)]
+        windows = {span: {name: Window(*span, 9, own) for name, own in classes.items()} for span in spans}
+        writer.add_windows([Window(*span, 72, books, by_class=by_class) for span, by_class in windows.items()])
         add_timelines(writer, [line])
         writer.incident("worker_lost", "x" * 400)
     with RunReader.open(folder) as reader:

@@ -125,7 +125,7 @@ def _request_table(by_class: Mapping[str, Any]) -> doc.Table:
     )
     headings = ("user class", "operation", "sent", "failed", "other", "p50", "p95", "p99", "max")
     shown = [*doc.columns(headings, "llrrrrrrr"), doc.TableColumn("response time p99", optional=True)]
-    return doc.Table("Requests by user class", shown, rows, caption)
+    return doc.Table("Requests by user class", shown, rows, caption, dense=True)
 
 
 def _refresh_table(by_class: Mapping[str, Any]) -> doc.Table:
