@@ -27,6 +27,17 @@ kind = "slow"
 delay_s = 1.5
 operations = ["Disconnect"]
 """
+LOCUSTFILE = """
+from chatload import ChatUser
+
+
+class Vip(ChatUser):
+    weight = 1
+
+
+class Web(ChatUser):
+    weight = 3
+"""
 #: Whether the page is wider than the window, or a chart than its figure.
 WIDE = """document.documentElement.scrollWidth > innerWidth ||
     [...document.querySelectorAll('canvas')].some((c) => c.offsetWidth > c.closest('figure').clientWidth + 1)"""
@@ -49,6 +60,7 @@ class Story:
     painted: list[int] = field(default_factory=list)
     states: dict[str, dict[str, str]] = field(default_factory=dict)
     tiles: dict[str, dict[str, str]] = field(default_factory=dict)
+    classes: dict[str, list[list[str]]] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     live: dict = field(default_factory=dict)
     summary: dict = field(default_factory=dict)
@@ -61,7 +73,11 @@ def story(browser, tmp_path_factory):
     page.set_default_timeout(30_000)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    with simulator(*TIMEOUT, faults=FAULTS, tmp_path=folder) as host, web_ui(host, *TIMEOUT, workers=2) as ui:
+    (folder / "two.py").write_text(LOCUSTFILE)
+    with (
+        simulator(*TIMEOUT, faults=FAULTS, tmp_path=folder) as host,
+        web_ui(host, *TIMEOUT, workers=2, locustfile=folder / "two.py") as ui,
+    ):
         page.goto(ui.base)
         expect(page.locator("#start")).to_be_visible()
         form(page, seen)
@@ -110,7 +126,10 @@ def started(page, host, run_dir):
     page.fill("#host", host)
     page.locator("summary", has_text="Customers").click()
     page.fill("#chat_length", "4s")
-    page.fill("#threshold", "dropped.rate < 1%; lateness.max < 60s; RequestChat.latency.p99 < 2s in every 1m")
+    page.fill(
+        "#threshold",
+        "dropped.rate < 1%; lateness.max < 60s; RequestChat.latency.p99 < 2s in every 1m; Vip: failed.count == 0",
+    )
     page.locator("summary", has_text="Files").click()
     page.fill("#run_dir", str(run_dir))
     page.click("#submit")
@@ -195,6 +214,9 @@ def observe(page, seen, moment):
             "all => all.map(r => [r.cells[0].innerText, r.cells[1].innerText])"
         )
     )
+    seen.classes[moment] = page.locator("#classes tbody tr").evaluate_all(
+        "all => all.map(r => [...r.cells].map(c => c.innerText))"
+    )
     seen.tiles[moment] = dict(
         page.locator("#tiles > li").evaluate_all(
             "all => all.map(d => [d.children[0].innerText, d.children[1].innerText])"
@@ -263,6 +285,17 @@ def test_the_page_ends_with_the_figures_of_the_summary(story):
     assert result.upper() in story.texts["ended"] and why in story.texts["ended"]
     assert "the run was stopped by a user in the web UI" in story.texts["ended"].replace("The", "the")
     assert summary["result"] in story.texts["report"].lower()
+
+
+def test_each_user_class_has_a_row(story):
+    for moment in ("running", "reloaded", "ended"):
+        vip, web = story.classes[moment]
+        assert (vip[0], web[0]) == ("Vip", "Web") and "ms" in vip[6] and len(vip) == len(web) == 9
+    ended = {row[0]: row[2] for row in story.classes["ended"]}
+    by_class = story.summary["by_class"]
+    assert ended == {name: str(one["sessions"]["started"]) for name, one in by_class.items()}
+    assert story.states["running"]["Vip: failed.count == 0"] in ("within the limit so far", "not decided yet")
+    assert sum(one["sessions"]["started"] for one in by_class.values()) == story.summary["sessions"]["started"]
 
 
 def test_goodbyes_are_waited_for(story):
