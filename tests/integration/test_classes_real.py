@@ -97,9 +97,9 @@ def write(folder: Path, text: str = LOCUSTFILE) -> Path:
 class Result:
     """One run: its folder, its summary, what went over the wire, and how it was seen while it went on."""
 
-    def __init__(self, folder, said, tokens, live, scraped, refused):
+    def __init__(self, folder, said, tokens, live, scraped, refused, at_end):
         self.folder, self.said, self.tokens = folder, said, tokens
-        self.live, self.scraped, self.refused = live, scraped, refused
+        self.live, self.scraped, self.refused, self.at_end = live, scraped, refused, at_end
         self.summary = summary_of(folder)
 
 
@@ -127,9 +127,10 @@ def run(tmp_path_factory):
         wait_for(lambda: time.monotonic() - began > 2.5, 60)  # a token of the simulator lives for 2 s
         live, scraped = ui.json("/chatload/state"), scrape(port)
         ui.json("/stop", any="thing")
-        wait_for(lambda: (folder / "run" / "junit.xml").exists(), 60)
+        wait_for(lambda: ui.figures()["phase"] == "ended", 60)
+        at_end = ui.figures()
         said = b"".join(recording.said).decode("latin-1")
-    return Result(folder / "run", said, said.count("POST /simulator/token"), live, scraped, refused)
+    return Result(folder / "run", said, said.count("POST /simulator/token"), live, scraped, refused, at_end)
 
 
 def opened(run, service):
@@ -204,6 +205,12 @@ def test_the_classes_are_seen_while_the_run_goes_on(run):
     }
     assert started.keys() == {(("user_class", "Vip"),), (("user_class", "Web"),)}
     assert started[(("user_class", "Web"),)] == ROWS
+    for name, one in run.summary["by_class"].items():
+        own = run.at_end["by_class"][name]
+        assert (own["requests"], own["refresh"]) == (one["requests"], one["refresh"])
+        for key in ("started", "by_verdict", "cut_off_confirmed"):
+            assert own["sessions"][key] == one["sessions"][key]
+    assert sum(one["sessions"]["cut_off_confirmed"] for one in run.summary["by_class"].values()) > 0
     states = {threshold["expression"]: threshold["state"] for threshold in run.live["thresholds"]}
     assert states["Vip: dropped.rate < 90%"] == "within the limit so far"
 

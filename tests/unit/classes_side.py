@@ -209,6 +209,14 @@ def test_classes_on_the_same_host_share_its_connections():
         ([named("A", script="/nowhere.toml")], [], HOST, "user class A: /nowhere.toml: cannot be read"),
         ([named("A", dialect="klingon")], [], HOST, "user class A: no dialect named 'klingon'"),
         ([named("A", host="http://198.51.100.7")], [], None, "user class A: 198.51.100.7 is not loopback or private"),
+        (
+            [named("A"), named("B")], ["--threshold", "C: failed.count == 0"], HOST,
+            "threshold 'C: failed.count == 0': no such user class; expected one of A, B",
+        ),
+        (
+            [named("A")], ["--abort-on", "A: failed.count < 9"], HOST,
+            "the run has only one user class; leave `A:` out",
+        ),
         ([named("A")], [], None, "no host to test; give it with --host"),
         ([named("A", persona="widget")], ["--service", "x", "--refresh-policy", "deadline"], HOST, "fixed clock"),
         (

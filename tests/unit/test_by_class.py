@@ -153,6 +153,8 @@ def test_in_each_window_and_in_all_the_classes_are_the_run(steps):
             registry.receive(worker, sent(facts), 0.0)
         windows.append(cutter.cut(len(windows) + 1.0, registry.run_books()))
     assert_adds_up(registry.run_books().total, registry.run_books().by_class)
+    for name, books in registry.run_books().by_class.items():
+        assert_adds_up(books, {worker: facts.books_of(name) for worker, facts in workers.items()})
     for window in windows:
         assert_adds_up(window.books, {name: own.books for name, own in window.by_class.items()}, without_extremes)
         assert window.open == sum(own.open for own in window.by_class.values())
