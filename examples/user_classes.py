@@ -2,10 +2,11 @@
 
     chatload simulator --flex-disconnect-timeout 5 --service default,vip
     locust -f examples/user_classes.py --host http://127.0.0.1:8080 --headless -u 20 -r 20 -t 30s \
-           --flex-disconnect-timeout 5 --processes 2
+           --flex-disconnect-timeout 5 --processes 2 --threshold 'App: failed.count == 0'
 
 Three of four customers use the vendor's widget; one of four comes from an app that polls as late as is safe. The report
-has every figure also by user class. `--class-picker` chooses among the classes in the web UI.
+has every figure also by user class, and a threshold may be about one class. `--class-picker` chooses among the classes
+in the web UI.
 """
 
 from locust import constant

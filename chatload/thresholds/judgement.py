@@ -253,7 +253,7 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float, incident_
     share = asked.share
     answer = _settle(asked, confidence, "the rate", metric.noun, clustered)
     if share.open:
-        answer = _with_open(answer, asked, metric, confidence)
+        answer = _with_open(answer, asked, threshold, confidence)
     worth = dependence.worth(share, design) if clustered else None
     seen = f"{share.counted} of {_plural(share.n, metric.noun)}{_unproven(share)}"
     if worth is not None and worth != share.n:
@@ -565,9 +565,10 @@ def _unproven(share: Share) -> str:
     return f" ({share.counted - share.least} of them unproven)" if share.counted > share.least else ""
 
 
-def _with_open(answer: Answer, asked: Question, metric: Metric, confidence: float) -> Answer:
+def _with_open(answer: Answer, asked: Question, threshold: Threshold, confidence: float) -> Answer:
     """Return an answer whose reason says what the sessions that the end of the run cut off mean for it."""
-    share = asked.share
+    share, metric = asked.share, threshold.metric
+    of_class = f"{threshold.user_class}: " if threshold.user_class else ""
     cut = f"the end of the run cut off {share.open} of the {_plural(share.n, 'session')}"
     if answer.result == asked.low_result:
         return answer._replace(reason=f"{answer.reason}; {cut}; assumed: these were in no more danger than the others")
@@ -581,9 +582,9 @@ def _with_open(answer: Answer, asked: Question, metric: Metric, confidence: floa
         longer = f"{math.ceil(10 * answer.needed / share.n) / 10:g} times as long"
     remedies = [f"run {longer}"]
     if metric.per_chat_hour:
-        remedies.append(f"judge {metric.per_chat_hour}")
+        remedies.append(f"judge {of_class}{metric.per_chat_hour}")
     if metric.subject == DROPPED:
-        remedies.append(f"judge {DROPPED}.by_age(AGE)")
+        remedies.append(f"judge {of_class}{DROPPED}.by_age(AGE)")
     unknown = f"{cut}, and what would have become of them is not known: {', or '.join(remedies)}"
     return answer._replace(reason=f"{answer.reason}; {unknown}")
 

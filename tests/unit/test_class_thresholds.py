@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from chatload.errors import UsageError
 from chatload.features.combine.compute import combine_runs
-from chatload.features.report.view import thresholds_document
+from chatload.features.report.view import threshold_value, thresholds_document
 from chatload.plausibility import doubtful_limit
 from chatload.render.markdown import markdown
 from chatload.run.books import Books, RunBooks
@@ -129,6 +130,14 @@ def test_a_run_is_ended_by_the_class_that_lost_its_threshold() -> None:
     assert why("Web: dropped.count < 100") == "Web: dropped.count < 100 is lost: Web: dropped.count is 100"
     assert why("Vip: dropped.count < 100") == ""
     assert why("Gold: dropped.rate < 1%") == ""
+
+
+def test_a_bound_and_a_remedy_are_said_of_the_class() -> None:
+    judgement = {"expression": "Vip: margin.p1 > 5 s", "unit": "s", "value": -1.0, "beyond": True}
+    assert threshold_value(judgement, "value") == "under -1.00 s"
+    cut_off = Facts(chats(completed=250, cut_off=250), 45.0, 250)
+    said = judge(parse("Vip: dropped.rate < 1%"), replace(Facts(Books(), 45.0), by_class={"Vip": cut_off})).why
+    assert said.endswith("or judge Vip: dropped.per_chat_hour, or judge Vip: dropped.by_age(AGE)")
 
 
 def test_repeated_runs_are_judged_by_the_chats_of_the_class() -> None:

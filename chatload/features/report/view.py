@@ -169,7 +169,7 @@ def threshold_value(threshold: Mapping[str, Any], key: str) -> str:
     if threshold.get("unit") != "s":
         return words.number(value) if isinstance(value, int) else f"{value:g}"
     beyond = key == "value" and threshold.get("beyond")
-    past = "under " if str(threshold["expression"]).startswith("margin.") else "over "
+    past = "under " if "margin." in str(threshold["expression"]) else "over "
     return (past if beyond else "") + words.seconds(value)
 
 
