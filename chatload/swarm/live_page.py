@@ -119,11 +119,11 @@ def live_page(
         refused=snapshot.refused,
         notes=[_said(note) for note in snapshot.notes],
         tiles=list(_tiles(snapshot, found)) if snapshot.books.started else [],
-        classes=[_class_state(name, own) for name, own in found["by_class"].items()],
         caption=caption,
         thresholds=thresholds,
         points=series.after(after_s if shown == series.started_at else -1.0),
         rows=rows(found),
+        classes=[_class_state(name, own) for name, own in found["by_class"].items()],
         has_report=snapshot.phase is RunPhase.ENDED,
         swarm=swarm,
     )

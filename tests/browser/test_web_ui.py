@@ -27,6 +27,10 @@ kind = "slow"
 delay_s = 1.5
 operations = ["Disconnect"]
 """
+#: Whether the page is wider than the window, or a chart than its figure.
+WIDE = """document.documentElement.scrollWidth > innerWidth ||
+    [...document.querySelectorAll('canvas')].some((c) => c.offsetWidth > c.closest('figure').clientWidth + 1)"""
+VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 LOCUSTFILE = """
 from chatload import ChatUser
 
@@ -38,10 +42,6 @@ class Vip(ChatUser):
 class Web(ChatUser):
     weight = 3
 """
-#: Whether the page is wider than the window, or a chart than its figure.
-WIDE = """document.documentElement.scrollWidth > innerWidth ||
-    [...document.querySelectorAll('canvas')].some((c) => c.offsetWidth > c.closest('figure').clientWidth + 1)"""
-VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 
 
 @dataclass
