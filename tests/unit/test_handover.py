@@ -197,6 +197,9 @@ def test_what_ends_a_run():
     assert conditions(rules=TargetRules(max_sessions=10)).stop_reason(lambda: RunBooks(books), 1.0) is None
     assert conditions(abort_on=("failed.count < 1",)).stop_reason(lambda: RunBooks(books), 1.0)[0] == "aborted"
     assert conditions(abort_on=("failed.count < 2",)).stop_reason(lambda: RunBooks(books), 1.0) is None
+    parts = RunBooks(books, {"Vip": Books(), "Web": books})
+    assert conditions(abort_on=("Web: failed.count < 1",)).stop_reason(lambda: parts, 1.0)[0] == "aborted"
+    assert conditions(abort_on=("Vip: failed.count < 1",)).stop_reason(lambda: parts, 1.0) is None
     ending = conditions(over=True)
     assert ending.stop_reason(lambda: RunBooks(books), 1.0) is None, "ten chats are open"
     books.verdicts["completed"] = 10

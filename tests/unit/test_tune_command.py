@@ -77,6 +77,7 @@ def test_the_target_as_a_share_or_a_threshold(target, limit):
         ("--run", "PLAIN"),
         ("--run", "RUN", "--target", "0"),
         ("--run", "RUN", "--target", "completed.rate > 1%"),
+        ("--run", "RUN", "--target", "Vip: dropped.rate < 1%"),
         ("--run", "RUN", "--confidence", "100"),
         ("--host", "http://127.0.0.1:9", "--sweep", "0.5,x"),
         ("--host", "http://127.0.0.1:9", "--sessions", "0"),

@@ -133,7 +133,7 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None,
 def limit_of(target: str) -> float:
     """The drop rate in "1%", "0.01" or "dropped.rate < 1%". Raises UsageError."""
     threshold = parse(target if "<" in target or ">" in target else f"{METRIC} < {target}")
-    if threshold.metric.name != METRIC or threshold.op != "<":
+    if threshold.about != METRIC or threshold.op != "<":
         raise UsageError(f"--target {target!r} is not about {METRIC}", f"write 1% or '{METRIC} < 1%'")
     return threshold.limit
 
