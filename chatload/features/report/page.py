@@ -107,12 +107,16 @@ def _classes(reader: RunReader, summary: Mapping[str, Any], run: over_time.RunOv
         yield doc.Section("User classes over time", (doc.SideBySide(charts),), "classes-time")
     for name, own in by_class.items():
         figures, books = summary["by_class"][name], reader.of_class(name).books()
-        blocks = (*_requests(figures, books, run.length_s), *_over_time(own))
+        whose = f" of {name}"
+        blocks = (*_requests(figures, books, run.length_s, whose), *_over_time(own, whose))
         yield doc.Fold(f"{name}: operations, latency and endings over time", blocks)
 
 
-def _requests(summary: Mapping[str, Any], books: Books, length_s: float) -> Iterator[doc.Block]:
-    """Yield a table with a row for each operation, and the details below it. summary: of a run or a user class."""
+def _requests(summary: Mapping[str, Any], books: Books, length_s: float, whose: str = "") -> Iterator[doc.Block]:
+    """Yield a table with a row for each operation, and the details below it.
+
+    summary: of a run or a user class. whose: the end of the names of the tables, "" for those of the run.
+    """
     by_operation = summary["requests"]["by_operation"]
     if not by_operation:
         yield doc.Sentence("no request was sent")
@@ -130,8 +134,8 @@ def _requests(summary: Mapping[str, Any], books: Books, length_s: float) -> Iter
         "answers. p50 to max: latency. A request without an answer took longer than the client waited, and counts as "
         "slower than all others"
     )
-    yield doc.Table("Operations", doc.columns(headings), rows, caption, dense=True)
-    details = (_outcomes(summary), _latencies(books))
+    yield doc.Table(f"Operations{whose}", doc.columns(headings), rows, caption, dense=True)
+    details = (_outcomes(summary, whose), _latencies(books, whose))
     yield doc.Fold("What each outcome means, response times and more percentiles", details)
 
 
@@ -153,7 +157,7 @@ def _timed(tail: Mapping[str, Any]) -> Iterator[doc.TableCell]:
     yield doc.TableCell(words.number(tail["unanswered"]), Tone.BAD if tail["unanswered"] else Tone.SOFT)
 
 
-def _outcomes(summary: Mapping[str, Any]) -> doc.Block:
+def _outcomes(summary: Mapping[str, Any], whose: str) -> doc.Block:
     by_operation = summary["requests"]["by_operation"]
     shown = doc.columns(
         ("statusCode / chatEnded", "ended?", "client does", "all", *by_operation), "llwr" + "r" * len(by_operation)
@@ -166,7 +170,7 @@ def _outcomes(summary: Mapping[str, Any]) -> doc.Block:
     sent = (summary["requests"]["total"], *(counted["sent"] for counted in by_operation.values()))
     rows.append(doc.TableRow(("sent", "", "", *(doc.TableCell(words.number(n), strong=True) for n in sent))))
     caption = "the chat service's status table, then what is not in it; a column for each operation"
-    return doc.Table("Outcomes", shown, rows, caption, dense=True)
+    return doc.Table(f"Outcomes{whose}", shown, rows, caption, dense=True)
 
 
 def _bursts(bursts: list[Mapping[str, Any]], started: float | None) -> Iterator[doc.Block]:
@@ -201,7 +205,7 @@ def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
     yield doc.Section(f"The worst {count}, request by request", (doc.Sentence(how, Tone.SOFT), *shown, *more))
 
 
-def _latencies(books: Books) -> doc.Block:
+def _latencies(books: Books, whose: str) -> doc.Block:
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
     measured = [
         (f"{name} {what}", by_operation[name])
@@ -226,10 +230,10 @@ def _latencies(books: Books) -> doc.Block:
         "client waited"
     )
     headings = ("duration", "samples", "without an answer", *_PERCENTILES)
-    return doc.table("Latency", headings, rows, caption=caption)
+    return doc.table(f"Latency{whose}", headings, rows, caption=caption)
 
 
-def _over_time(run: over_time.RunOverTime) -> Iterator[doc.Block]:
+def _over_time(run: over_time.RunOverTime, whose: str = "") -> Iterator[doc.Block]:
     charts = list(over_time.time_charts(run))
     if not charts:
         yield doc.Sentence("this run has no windows over time", Tone.SOFT)
@@ -251,7 +255,7 @@ def _over_time(run: over_time.RunOverTime) -> Iterator[doc.Block]:
     quantiles = ("GetMessages p50", "p95", "p99")
     headings = (clock_title(run.length_s), "open", "requests/s", "ended", "dropped", *quantiles, "lateness p99")
     caption = f"a row for each {run.width_s:g} s" + (f", of which every {every}th is shown" if every > 1 else "")
-    yield doc.Fold("The same in figures", (doc.table("Figures over time", headings, rows, caption=caption),))
+    yield doc.Fold("The same in figures", (doc.table(f"Figures over time{whose}", headings, rows, caption=caption),))
 
 
 def _processes(reader: RunReader) -> Iterator[doc.Block]:
