@@ -205,7 +205,7 @@ def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
     yield doc.Section(f"The worst {count}, request by request", (doc.Sentence(how, Tone.SOFT), *shown, *more))
 
 
-def _latencies(books: Books, whose: str) -> doc.Block:
+def _latencies(books: Books, whose: str = "") -> doc.Block:
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
     measured = [
         (f"{name} {what}", by_operation[name])
