@@ -492,8 +492,9 @@ def parse(text: str) -> Threshold:
     if len(text) > _LONGEST:
         raise _wrong(f"{text[:20]}…", "too long", f"write it like {EXAMPLE}")
     of_class = _OF_CLASS.fullmatch(text)
-    if of_class and not of_class[1]:
-        raise _wrong(text, "no user class before the colon", f"write it like Vip: {EXAMPLE}")
+    if of_class and not of_class[1].isidentifier():
+        what = f"{of_class[1]!r} is not the name of a user class" if of_class[1] else "no user class before the colon"
+        raise _wrong(text, what, f"write it like Vip: {EXAMPLE}")
     windowed = _IN_EVERY.fullmatch(of_class[2] if of_class else text)
     found = _SHAPE.fullmatch(windowed[1] if windowed else of_class[2] if of_class else text)
     if not found or not found[1]:

@@ -394,6 +394,7 @@ THRESHOLDS = (
     b"dropped.per_chat_hour < 0.2",
     b"failed.count == 0",
     b"lateness.max <= 1 s",
+    b"Vip: unsuccessful.rate < 1% in every 1m",
 )
 CSV = b"chat_id,end_reason,started_at,max_gap_s\n0004,agent,1.5,\n0005,,2026-01-01T00:00:00Z,3\n"
 _TEXTS = [

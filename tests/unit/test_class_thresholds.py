@@ -54,6 +54,10 @@ def test_a_user_class_stands_before_the_metric(text: str, written: str) -> None:
     [
         (": dropped.rate < 1%", "no user class before the colon; write it like Vip: dropped_late.rate < 0.1%"),
         ("Vip: < 1%", "no METRIC OP VALUE"),
+        (
+            "GetMessages.latency.p99: < 1s",
+            "'GetMessages.latency.p99' is not the name of a user class; write it like Vip: ",
+        ),
         ("Vip: Web: dropped.rate < 1%", "no METRIC OP VALUE"),
         ("Vip dropped.rate < 1%", "no METRIC OP VALUE"),
         ("Vip: dropped.rat < 1%", "unknown metric 'dropped.rat'; did you mean dropped.rate?"),

@@ -113,12 +113,13 @@ def test_every_verdict_blame_and_outcome_has_its_metrics() -> None:
 def thresholds(draw: st.DrawFn) -> str:
     name = draw(st.sampled_from(NAMES))
     kind = KINDS[name]
+    user_class = draw(st.sampled_from(["", "Vip: ", "Größte_2 :"]))
     op = draw(st.sampled_from(["<", "<=", ">", ">="] + (["=="] if kind == "count" else [])))
     unit = draw(st.sampled_from(UNITS[kind]))
     if kind == "count":
-        return f"{name}{op}{draw(st.integers(1, 10**9))}"
+        return f"{user_class}{name}{op}{draw(st.integers(1, 10**9))}"
     most = 1e6 if kind == "duration" else 99.0 if unit else 0.99
-    return f"{name} {op} {draw(st.floats(1e-9, most))!r} {unit}"
+    return f"{user_class}{name} {op} {draw(st.floats(1e-9, most))!r} {unit}"
 
 
 @given(thresholds())
