@@ -236,7 +236,8 @@ class WorkerRegistry:
     few file descriptors). progressed_at: when a report last had ended sessions or was final.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: Iterable[str] = (), now: float = 0.0) -> None:
+        """expected: the workers that are to hold chats, as far as they are known at the start of the run (`now`)."""
         self.usage: dict[str, Usage] = {}
         self.unfit: set[str] = set()
         self.progressed_at = 0.0
@@ -245,7 +246,8 @@ class WorkerRegistry:
         self._idle: dict[str, tuple[int, int]] = {}
         self._books: dict[str, Books] = {}
         self._total: Books | None = None
-        self._heard_at: dict[str, float] = {}
+        # A worker that dies before its first report is silent, and lost, as any other.
+        self._heard_at = dict.fromkeys(expected, now)
         self._silent: set[str] = set()
         self._checked_at: float | None = None
 
@@ -280,7 +282,7 @@ class WorkerRegistry:
         found = [
             worker
             for worker, heard in self._heard_at.items()
-            if now - heard > SILENT_S and worker not in self._silent and worker not in self._final
+            if now - heard > SILENT_S and worker not in self._silent | self._final | self.unfit
         ]
         self._silent.update(found)
         for worker in found:
@@ -298,13 +300,15 @@ class WorkerRegistry:
 
     def lost(self) -> list[str]:
         """Return the workers whose final report never came."""
-        return sorted(set(self._books_json) - self._final)
+        return sorted(self._heard_at.keys() - self._final - self.unfit)
 
     def describe_silence(self, worker: str) -> str:
         """Return a sentence about a worker that became silent."""
+        if worker not in self._books_json:
+            return f"worker {worker} never reported: it may have opened sessions, and they are not known"
         books = self._books_of(worker)
         still_open = books.started - books.verdicts.total()
-        return f"worker {worker} fell silent with {still_open} sessions open, their state unknown"
+        return f"worker {worker} fell silent with {still_open} sessions open by its last report, their state unknown"
 
     def total(self) -> Books:
         """Return the counters of all workers together, computed on demand. Not to be changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from locust.event import Events  # isort: skip
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,9 @@ from locust.stats import RequestStats
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.swarm.patches.request_statistics import LocustStatistics
-from chatload.vocabulary import Outcome
+from chatload.swarm.run import MasterRole, WorkerRole
+from chatload.swarm.worker_report import REPORT
+from chatload.vocabulary import FACTS_MISSING, Outcome
 
 
 def _environment(listeners=()):
@@ -82,3 +85,25 @@ def test_a_listener_that_comes_late_hears_what_comes_after():
     reporter.flush()
     assert heard == ["GetMessages"]
     assert environment.stats.total.num_requests == 2
+
+
+def test_a_report_that_cannot_be_read_is_an_incident_of_the_run_once():
+    heard, noted = {}, []
+    runner = SimpleNamespace(register_message=heard.__setitem__)
+    role = MasterRole(SimpleNamespace(runner=runner))
+    role.coordinator.note = lambda kind, what: noted.append((kind, what))
+    for _ in range(2):
+        heard[REPORT](environment=None, msg=SimpleNamespace(node_id="w1", data=[1, 2]))
+    ((kind, what),) = noted
+    assert kind in FACTS_MISSING and what.startswith("worker w1: ") and "the same chatload" in what
+
+
+def test_a_worker_reports_before_its_first_chat():
+    sent = []
+    runner = SimpleNamespace(
+        client_id="w1", register_message=lambda *_, **__: None,
+        send_message=lambda kind, report: sent.append((kind, report.final)),
+    )  # fmt: skip
+    environment = SimpleNamespace(runner=runner, events=Events())
+    WorkerRole(environment, nullcontext()).begin(SimpleNamespace(classes=()))
+    assert sent == [(REPORT, False)]
