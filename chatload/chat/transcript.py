@@ -245,8 +245,9 @@ class Transcript:
     def ended_by(self, doubtful: bool = False) -> str:
         """Return what ended the chat, as far as the events tell.
 
-        That is "agent", "idle", "self" (our own ParticipantLeft), "either" (an agent, a supervisor or a bot, or the cause
-        of our own ParticipantLeft), or "". doubtful: something else than the agent may explain our own ParticipantLeft.
+        That is "agent", "idle", "self" (our own ParticipantLeft), "either" (an agent, a supervisor or a bot, or the
+        cause of our own ParticipantLeft), or "". doubtful: something else than the agent may explain our own
+        ParticipantLeft.
         """
         if self.idle_closed:
             return "idle"
