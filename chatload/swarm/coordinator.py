@@ -2,6 +2,7 @@
 
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -38,7 +39,9 @@ from chatload.thresholds.gate import Gate
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 #: What `make_plan` adds to the options for workers.
-_FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_hosts", "customer_classes", "feeders"})
+_FOR_WORKERS = frozenset(
+    {"arrivals_shared", "host_with_login", "agreed_hosts", "customer_classes", "feeders", "run_named"}
+)
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
@@ -183,6 +186,7 @@ class RunCoordinator:
         plan = self.plan_for(options, host, self._environment.user_classes)
         if plan.workload is not None:
             plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
+        options.run_named = uuid.uuid4().hex
         options.host_with_login = host
         options.agreed_hosts = list(plan.agreed)
         options.customer_classes = sorted(one.__name__ for one in self._environment.user_classes if is_customer(one))

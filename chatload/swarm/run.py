@@ -166,6 +166,7 @@ class MasterRole(_CoordinatingRole):
         self._runner: Any = environment.runner
         self._workers = WorkerRegistry()
         self._reported_at = 0.0
+        self._run_named = ""
         #: Workers whose reports cannot be read.
         self._unreadable: set[str] = set()
         self._runner.register_message(REPORT, self._on_report)
@@ -179,6 +180,7 @@ class MasterRole(_CoordinatingRole):
         expected = [client.id for client in (*clients.ready, *clients.spawning, *clients.running)]
         self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry(expected, self._reported_at)
         self._unreadable = set()
+        self._run_named = self._runner.environment.parsed_options.run_named
         self.coordinator.begin(plan, self.facts.now, self._workers)
 
     def report(self) -> None:
@@ -233,6 +235,11 @@ class MasterRole(_CoordinatingRole):
                 what = f"worker {msg.node_id}: {error}"
                 log.error("chatload: %s", what)
                 self.coordinator.note(IncidentKind.REPORT_UNREADABLE, what)
+            return
+        if report.run != self._run_named:
+            # Of a worker that was stopped (SIGSTOP) until an earlier run was over, or that has not begun this one.
+            if report.final:
+                self._workers.takes_no_part(msg.node_id)
             return
         if self._workers.receive(msg.node_id, report, time.monotonic()):
             self.coordinator.note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} reports again")
@@ -312,7 +319,8 @@ class WorkerRole(Role):
             reply.set(range(first, first + count))
 
     def begin(self, plan: RunPlan) -> None:
-        self.facts = ProcessFacts(self._runner.client_id, plan.classes)
+        named = self._environment.parsed_options.run_named
+        self.facts = ProcessFacts(self._runner.client_id, plan.classes, named)
         self._master_heard_at, self._run_active = time.monotonic(), True
         self.report()  # before the first chat: if this worker dies within the next second, the master knows of it
 

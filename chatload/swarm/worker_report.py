@@ -50,6 +50,7 @@ class WorkerReport(NamedTuple):
     sessions: rows of sessions that ended, columns as in COLUMNS. timelines: of the worst of them, as dicts.
     books: all counters so far by user class, each as JSON of Books.to_dict; "" has what belongs to no class.
     usage: CPU time and memory so far. final: no report follows.
+    run: of which run, as the master named it to its workers; empty in a process that has not begun one.
     behind: why refreshes leave late, empty if they do not. users, waiting: users here, and those of them that begin no
     more chats because the rows of their feeder are used up. ended: the feeder whose end is an error, empty if none.
     """
@@ -59,6 +60,7 @@ class WorkerReport(NamedTuple):
     books: dict[str, str]
     usage: Usage
     final: bool
+    run: str = ""
     behind: str = ""
     users: int = 0
     waiting: int = 0
@@ -68,10 +70,11 @@ class WorkerReport(NamedTuple):
     def read(cls, data: Any) -> WorkerReport:
         """Return the report in a message. Raises ChatloadError if another version sent it."""
         try:
-            sessions, timelines, books, usage, final, behind, users, waiting, ended = data
+            sessions, timelines, books, usage, final, run, behind, users, waiting, ended = data
             if sessions and len(sessions[0]) != len(COLUMNS):
                 raise ValueError(f"{len(sessions[0])} columns of a session instead of {len(COLUMNS)}")
-            return cls(sessions, timelines, books, Usage(*usage), final, str(behind), users, waiting, str(ended))
+            usage = Usage(*usage)
+            return cls(sessions, timelines, books, usage, final, str(run), str(behind), users, waiting, str(ended))
         except (TypeError, ValueError) as error:
             message = f"a worker's report cannot be read ({error})"
             raise ChatloadError(message, "do all processes run the same chatload?") from None
@@ -85,9 +88,9 @@ class ProcessFacts:
     end is an error, "" if there is none.
     """
 
-    def __init__(self, worker: str, classes: Iterable[str] = ()) -> None:
-        """classes: the names of the user classes, if there are several."""
-        self.worker = worker
+    def __init__(self, worker: str, classes: Iterable[str] = (), run: str = "") -> None:
+        """classes: the names of the user classes, if there are several. run: see WorkerReport."""
+        self.worker, self.run = worker, run
         self.books = Books()
         self.by_class = {name: Books() for name in classes if name}
         self.users = self.waiting = self.numbered = 0
@@ -174,6 +177,7 @@ class ProcessFacts:
             {name: orjson.dumps(books.to_dict()).decode() for name, books in parts.items()},
             usage,
             final,
+            self.run,
             self._lateness.look(self.total() if self.by_class else self.books, usage.cpu_s, _ready_s(), now),
             self.users,
             self.waiting,
@@ -249,6 +253,7 @@ class WorkerRegistry:
         # A worker that dies before its first report is silent, and lost, as any other.
         self._heard_at = dict.fromkeys(expected, now)
         self._silent: set[str] = set()
+        self._idle_workers: set[str] = set()
         self._checked_at: float | None = None
 
     def __len__(self) -> int:
@@ -262,6 +267,7 @@ class WorkerRegistry:
         self.usage[worker] = report.usage
         self._idle[worker] = report.users, report.waiting
         self._heard_at[worker] = now
+        self._idle_workers.discard(worker)
         if report.final:
             self._final.add(worker)
         if report.final or report.sessions:
@@ -269,6 +275,12 @@ class WorkerRegistry:
         was_silent = worker in self._silent
         self._silent.discard(worker)
         return was_silent
+
+    def takes_no_part(self, worker: str) -> None:
+        """Note a final report of no run, or of an earlier one: the worker has not begun this run."""
+        if worker not in self._books_json:
+            self._heard_at.pop(worker, None)
+            self._idle_workers.add(worker)
 
     def find_silent(self, now: float) -> list[str]:
         """Return the workers that became silent since the previous call.
@@ -296,7 +308,7 @@ class WorkerRegistry:
 
     def awaited(self, workers: Iterable[str]) -> set[str]:
         """Return those of the workers whose final report may still come."""
-        return set(workers) - self._final - self._silent
+        return set(workers) - self._final - self._silent - self._idle_workers
 
     def lost(self) -> list[str]:
         """Return the workers whose final report never came."""

@@ -15,7 +15,7 @@ from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.run import MasterRole, WorkerRole
-from chatload.swarm.worker_report import REPORT
+from chatload.swarm.worker_report import REPORT, ProcessFacts
 from chatload.vocabulary import FACTS_MISSING, Outcome
 
 
@@ -102,8 +102,18 @@ def test_a_worker_reports_before_its_first_chat():
     sent = []
     runner = SimpleNamespace(
         client_id="w1", register_message=lambda *_, **__: None,
-        send_message=lambda kind, report: sent.append((kind, report.final)),
+        send_message=lambda kind, report: sent.append((kind, report.run, report.final)),
     )  # fmt: skip
-    environment = SimpleNamespace(runner=runner, events=Events())
+    environment = SimpleNamespace(runner=runner, events=Events(), parsed_options=SimpleNamespace(run_named="second"))
     WorkerRole(environment, nullcontext()).begin(SimpleNamespace(classes=()))
-    assert sent == [(REPORT, False)]
+    assert sent == [(REPORT, "second", False)]
+
+
+def test_a_report_of_an_earlier_run_is_no_part_of_this_one():
+    heard, taken = {}, []
+    role = MasterRole(SimpleNamespace(runner=SimpleNamespace(register_message=heard.__setitem__)))
+    role.coordinator.take = lambda worker, report: taken.append(report)
+    for facts in (ProcessFacts("w1", run="an earlier one"), ProcessFacts("w2")):
+        facts.books.started = 5
+        heard[REPORT](environment=None, msg=SimpleNamespace(node_id=facts.worker, data=list(facts.report(final=True))))
+    assert [report.run for report in taken] == [""] and role.coordinator.figures.total().started == 0

@@ -156,6 +156,15 @@ def test_a_worker_that_never_reports_is_silent_and_lost():
     assert registry.lost() == ["a"] and "never reported" in registry.describe_silence("a")
 
 
+def test_a_worker_that_was_given_no_users_is_not_lost():
+    registry = WorkerRegistry(["a"], 100.0)
+    registry.takes_no_part("a")
+    assert not registry.lost() and not registry.awaited(["a"]) and not registry.find_silent(200.0)
+    registry.receive("a", sent(ProcessFacts("a")), 201.0)
+    registry.takes_no_part("a")
+    assert registry.lost() == ["a"] and registry.awaited(["a"])
+
+
 def test_the_exposure_of_open_chats_is_in_each_report_and_in_the_live_counters():
     registry, now = WorkerRegistry(), time.monotonic()
     for name in "ab":
