@@ -145,6 +145,7 @@ class IncidentKind(StrEnum):
     ENDED_AT_ONCE = "ended_at_once"  # by a second signal: the goodbyes were cut off too
     NOTHING_STARTED = "nothing_started"  # why no session was started
     BEHIND = "behind"  # a generator process does not keep up
+    SUSPENDED = "suspended"  # the machine of a generator process was: its chats could not be refreshed
     WORKER_SILENT = "worker_silent"
     WORKER_BACK = "worker_back"
     WORKER_LOST = "worker_lost"  # silent until the end: its last counts are missing

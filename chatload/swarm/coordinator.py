@@ -237,8 +237,12 @@ class RunCoordinator:
         """Take the report of a process. It is written by the next `write_reports`."""
         for row in report.sessions:
             self._cut_off_confirmed += row[_VERDICT] == Verdict.CUT_OFF and bool(row[_CONFIRMED])
+        whose = "" if worker == "local" else f"worker {worker}: "
+        if report.suspended:
+            what = f"{whose}the machine was suspended: its chats could not be refreshed"
+            log.error("chatload: %s", what)
+            self.note(IncidentKind.SUSPENDED, what)
         if report.behind:
-            whose = "" if worker == "local" else f"worker {worker}: "
             log.warning("chatload: %s%s", whose, report.behind)
             self.note(IncidentKind.BEHIND, f"{whose}{report.behind}")
         if report.ended and self._phase is RunPhase.RUNNING and not self._stop_requested:

@@ -382,7 +382,7 @@ class Run:
         else:
             self.role = LocalRole(environment)
         self.plan: RunPlan | None = None
-        self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
+        self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds), self._note_suspension)
         self.statistics = LocustStatistics(environment)
         self.html = LocustHtml(environment)
         self.signals: Signals | None = None
@@ -493,6 +493,9 @@ class Run:
         books.session_ended(record)
         self.facts.add_record(record)
         self._count_ended()
+
+    def _note_suspension(self) -> None:
+        self.facts.suspended = True
 
     def _fetcher(self, plan: ClassPlan) -> Fetcher:
         return Fetcher(

@@ -53,6 +53,7 @@ class WorkerReport(NamedTuple):
     run: of which run, as the master named it to its workers; empty in a process that has not begun one.
     behind: why refreshes leave late, empty if they do not. users, waiting: users here, and those of them that begin no
     more chats because the rows of their feeder are used up. ended: the feeder whose end is an error, empty if none.
+    suspended: the machine was suspended meanwhile.
     """
 
     sessions: list[Any]
@@ -65,16 +66,19 @@ class WorkerReport(NamedTuple):
     users: int = 0
     waiting: int = 0
     ended: str = ""
+    suspended: bool = False
 
     @classmethod
     def read(cls, data: Any) -> WorkerReport:
         """Return the report in a message. Raises ChatloadError if another version sent it."""
         try:
-            sessions, timelines, books, usage, final, run, behind, users, waiting, ended = data
+            sessions, timelines, books, usage, final, run, behind, users, waiting, ended, suspended = data
             if sessions and len(sessions[0]) != len(COLUMNS):
                 raise ValueError(f"{len(sessions[0])} columns of a session instead of {len(COLUMNS)}")
-            usage = Usage(*usage)
-            return cls(sessions, timelines, books, usage, final, str(run), str(behind), users, waiting, str(ended))
+            return cls(
+                sessions, timelines, books, Usage(*usage), final, str(run), str(behind), users, waiting, str(ended),
+                bool(suspended),
+            )  # fmt: skip
         except (TypeError, ValueError) as error:
             message = f"a worker's report cannot be read ({error})"
             raise ChatloadError(message, "do all processes run the same chatload?") from None
@@ -85,7 +89,7 @@ class ProcessFacts:
 
     books: what belongs to no user class; in a run with one class, everything. users: how many are here. waiting: those
     of them whose feeder has no more rows. numbered: sessions that were given a number. feeder_ended: the feeder whose
-    end is an error, "" if there is none.
+    end is an error, "" if there is none. suspended: the machine was suspended since the last report.
     """
 
     def __init__(self, worker: str, classes: Iterable[str] = (), run: str = "") -> None:
@@ -95,6 +99,7 @@ class ProcessFacts:
         self.by_class = {name: Books() for name in classes if name}
         self.users = self.waiting = self.numbered = 0
         self.feeder_ended = ""
+        self.suspended = False
         self._ended: list[SessionRecord] = []
         self._timelines: list[Timeline] = []
         self._worst = WorstTimelines()
@@ -167,6 +172,7 @@ class ProcessFacts:
         """Return what happened since the previous report."""
         ended, self._ended = self._ended, []
         timelines, self._timelines = self._timelines, []
+        suspended, self.suspended = self.suspended, False
         now, usage = time.monotonic(), self.usage[self.worker]
         parts = {"": self.books, **self.by_class}
         for books in parts.values():
@@ -182,6 +188,7 @@ class ProcessFacts:
             self.users,
             self.waiting,
             self.feeder_ended,
+            suspended,
         )
 
 

@@ -6,16 +6,20 @@ from locust.event import Events  # isort: skip
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import gevent
 import pytest
+from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
 from locust.stats import RequestStats
 
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
+from chatload.swarm import driver
+from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.run import MasterRole, WorkerRole
-from chatload.swarm.worker_report import REPORT, ProcessFacts
+from chatload.swarm.worker_report import REPORT, ProcessFacts, WorkerReport
 from chatload.vocabulary import FACTS_MISSING, Outcome
 
 
@@ -117,3 +121,24 @@ def test_a_report_of_an_earlier_run_is_no_part_of_this_one():
         facts.books.started = 5
         heard[REPORT](environment=None, msg=SimpleNamespace(node_id=facts.worker, data=list(facts.report(final=True))))
     assert [report.run for report in taken] == [""] and role.coordinator.figures.total().started == 0
+
+
+def test_a_suspended_machine_is_noticed_once(monkeypatch):
+    suspended, seen, heard = iter([7.0, 2.0, 7.0, 4.0, 7.0, 12.0]), [], Event()
+    monkeypatch.setattr(driver, "suspended_s", lambda: next(suspended, 12.0))
+    monitor = driver.StallMonitor(lambda _: None, lambda: (seen.append(1), heard.set()))
+    monitor.start()
+    assert heard.wait(10)
+    gevent.sleep(3 * driver.BEAT_S)
+    monitor.stop()
+    assert seen == [1]
+
+
+def test_a_suspended_machine_is_an_incident_of_the_run():
+    coordinator, noted, facts = RunCoordinator(SimpleNamespace()), [], ProcessFacts("w1")
+    coordinator.note = lambda kind, what: noted.append((kind, what))
+    facts.suspended = True
+    for _ in range(2):
+        coordinator.take("w1", WorkerReport.read(list(facts.report(final=False))))
+    ((kind, what),) = noted
+    assert kind == "suspended" and what.startswith("worker w1: the machine was suspended")

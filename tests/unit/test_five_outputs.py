@@ -44,7 +44,7 @@ class Case(NamedTuple):
 FINE, FEW, REFUSED = {"completed": 400}, {"completed": 20}, {"refused": 300}
 LATE = {"completed": 300, "dropped_late": 100}
 LOST_FACTS = (IncidentKind.WORKER_LOST, IncidentKind.REPORT_UNREADABLE, IncidentKind.RECORDING_STOPPED)
-NO_LOAD = (IncidentKind.CEILING, IncidentKind.WORKER_UNFIT, IncidentKind.DATA_USED_UP)
+NO_LOAD = (IncidentKind.CEILING, IncidentKind.WORKER_UNFIT, IncidentKind.DATA_USED_UP, IncidentKind.SUSPENDED)
 OTHERS = tuple(kind for kind in IncidentKind if kind not in (*LOST_FACTS, *NO_LOAD, IncidentKind.ABORTED))
 UNSERVED = ("unserved.rate < 1%",)
 
