@@ -145,16 +145,20 @@ class IncidentKind(StrEnum):
     ENDED_AT_ONCE = "ended_at_once"  # by a second signal: the goodbyes were cut off too
     NOTHING_STARTED = "nothing_started"  # why no session was started
     BEHIND = "behind"  # a generator process does not keep up
+    SUSPENDED = "suspended"  # the machine of a generator process was: its chats could not be refreshed
     WORKER_SILENT = "worker_silent"
     WORKER_BACK = "worker_back"
     WORKER_LOST = "worker_lost"  # silent until the end: its last counts are missing
     WORKER_UNFIT = "worker_unfit"  # could hold no chats: the load was lower than planned
+    REPORT_UNREADABLE = "report_unreadable"  # another version of chatload sent it: facts are missing
     DATA_USED_UP = "data_used_up"  # a feeder has no more rows, and that was to be an error
     RECORDING_STOPPED = "recording_stopped"  # the run file could not be written: facts are missing
 
 
 #: Incidents by which facts are missing from the run.
-FACTS_MISSING: Final = frozenset({IncidentKind.WORKER_LOST, IncidentKind.RECORDING_STOPPED})
+FACTS_MISSING: Final = frozenset(
+    {IncidentKind.WORKER_LOST, IncidentKind.REPORT_UNREADABLE, IncidentKind.RECORDING_STOPPED}
+)
 
 
 class EndedBy(StrEnum):
@@ -166,6 +170,7 @@ class EndedBy(StrEnum):
     ABORTED = "aborted"  # by --abort-on
     CEILING = "ceiling"  # at a ceiling on the load
     HOURS = "hours"  # at the end of the allowed hours
+    REPORT_UNREADABLE = "report_unreadable"  # another version of chatload sent it: facts are missing
     DATA_USED_UP = "data_used_up"  # at the end of a feeder
     UNFINISHED = "unfinished"  # it is still going on, or its process was killed
 

@@ -128,6 +128,9 @@ class Transcript:
     agents: the agents who take part now.
     agent_left: by the last answer with events, an agent has left. was_left_alone: at some time the last agent had left.
     handed_on: another agent joined after that, or a later answer told that the chat went on.
+    others: further participants who take part now and may end the chat: supervisors, bots, agents who were not seen to
+        join. other_left: since the last answer that showed the chat alive, one of them has left.
+    incomplete: positions are missing, or nextPosition lies beyond the events: some events were not sent to us.
     left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why.
     joined: there was our own ParticipantJoined.
     agent_left_ms, joined_ms, left_ms: the server's time of these events.
@@ -145,6 +148,9 @@ class Transcript:
     agent_left_ms: int | None = None
     was_left_alone: bool = False
     handed_on: bool = False
+    others: set[str] = field(default_factory=set)
+    other_left: bool = False
+    incomplete: bool = False
     idle_closed: bool = False
     left: bool = False
     surely_ours: bool = False
@@ -155,6 +161,9 @@ class Transcript:
     left_ms: int | None = None
     opening: Interval | None = None
     failed_over: bool = False
+    #: The greatest position of an event so far, and the time of that event, -1 and 0 before the first.
+    _last_position: int = -1
+    _last_ms: int = 0
 
     def read(self, reply: Reply, received: float, asked: bool = True) -> list[Event]:
         """Read an answer's events; returns the new ones (a server may repeat them).
@@ -169,15 +178,18 @@ class Transcript:
                 continue
             self.position = max(self.position, event.position + 1)
             self._note(event)
+            self._note_order(event, received)
             fresh.append(event)
             if self.released_after([event]) > received:
                 self._distrust(received)
         if not reply.ended and (reply.told or not self.left):
             # The chat goes on: who has left so far was an agent who handed it on, or another Client.
-            self.agent_left = self.left = False
+            self.agent_left = self.left = self.other_left = False
         if was_left_alone and reply.told and not reply.ended:
             self.handed_on = True
         if asked and reply.next_position is not None:
+            if fresh and reply.next_position > self._last_position + 1 > 0:
+                self.incomplete = True
             self.position = max(self.position, reply.next_position, 1)
         return fresh
 
@@ -233,8 +245,9 @@ class Transcript:
     def ended_by(self, doubtful: bool = False) -> str:
         """Return what ended the chat, as far as the events tell.
 
-        That is "agent", "idle", "self" (our own ParticipantLeft), "either" (the agent, or the cause of our own
-        ParticipantLeft), or "". doubtful: something else than the agent may explain our own ParticipantLeft.
+        That is "agent", "idle", "self" (our own ParticipantLeft), "either" (an agent, a supervisor or a bot, or the
+        cause of our own ParticipantLeft), or "". doubtful: something else than the agent may explain our own
+        ParticipantLeft.
         """
         if self.idle_closed:
             return "idle"
@@ -243,6 +256,8 @@ class Transcript:
             return "agent" if agent_ended else ""
         if not self.surely_ours:
             return "either" if agent_ended else ""
+        if self.other_left and not agent_ended:
+            return "either"
         removed = "agent" if self.agent_end_removes and not doubtful else "either"
         if self.agent_left_ms is None or self.left_ms is None or self._offset() is None:
             return removed if agent_ended else "self"
@@ -267,8 +282,21 @@ class Transcript:
         self.opening = None
         self.clock.contradicted(received)
 
+    def _note_order(self, event: Event, received: float) -> None:
+        """Note what the order of the events shows: missing positions, and stamps that go back."""
+        if event.position <= self._last_position:
+            return
+        self.incomplete = self.incomplete or 0 <= self._last_position < event.position - 1
+        self._last_position = event.position
+        if event.utc_ms is not None:
+            if event.utc_ms < self._last_ms - _TOGETHER_S / _MS:
+                self._distrust(received)
+            self._last_ms = event.utc_ms
+
     def _note(self, event: Event) -> None:
         kind, who = event.kind, event.who
+        if who != "Client":
+            self._note_other(event)
         self.clients += kind == "ParticipantJoined" and who == "Client"
         if kind == "IdleClose":
             self.idle_closed = True
@@ -282,6 +310,14 @@ class Transcript:
             self.was_left_alone = not self.agents
         elif kind == "ParticipantLeft" and who == "Client":
             self._note_client_left(event)
+
+    def _note_other(self, event: Event) -> None:
+        name = event.participant or event.nickname
+        if event.kind == "ParticipantLeft":
+            self.others.discard(name)
+            self.other_left = self.other_left or event.who != "Agent"
+        elif event.kind == "ParticipantJoined" or (event.kind == "Message" and event.who == "Agent"):
+            self.others.add(name)
 
     def _note_client_left(self, event: Event) -> None:
         """Note that a Client has left: our customer, unless the event has another id."""

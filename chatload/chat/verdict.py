@@ -141,7 +141,7 @@ def _transcript_says(evidence: EndEvidence, upper: float) -> Finding | None:
             return _unproven("an agent had left, but this server hands chats on to other agents")
         return Finding(Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft")
     if told == "either":
-        return _unproven("the agent left at the same moment: this does not show who ended the chat")
+        return _unproven("an agent, a supervisor or a bot left too: this does not show who ended the chat")
     return None
 
 
@@ -161,6 +161,10 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> Finding:
         if evidence.transcript.agents:
             # A server need not write an event of the agent who ends a chat.
             return _unproven("an agent was there: the transcript does not say who ended it")
+        if evidence.transcript.others:
+            return _unproven("a supervisor, a bot or an agent was there: the transcript does not say who ended it")
+        if evidence.transcript.incomplete:
+            return _unproven("events are missing in the transcript: they may say who ended it")
         return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time")
     if contacts.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
         return _unproven("the bounds lie on both sides of the timeout")

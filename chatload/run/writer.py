@@ -45,6 +45,7 @@ class RunWriter(AbstractContextManager["RunWriter"]):
 
     def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float) -> None:
         self.path = path
+        self._file = path.absolute()  # a locustfile may change the working directory
         self._database = database
         self._retention = Retention(keep_windows_s)
 
@@ -89,7 +90,11 @@ class RunWriter(AbstractContextManager["RunWriter"]):
 
         rows: sessions that ended, as `row` makes them. books: by process and user class, the books so far
         (`Books.to_dict` as JSON); they replace its earlier ones. timelines: of sessions that ended badly.
+
+        Also raises ChatloadError if the file has been removed or renamed: SQLite writes on, and nobody would find it.
         """
+        if not self._file.exists():
+            raise ChatloadError(f"{self.path}: was removed or renamed during the run")
         now = time.time()
         ends = [(timeline.severity_s, json.dumps(asdict(timeline))) for timeline in timelines]
         with _transaction(self.path, self._database) as database:

@@ -64,11 +64,6 @@ class Survival:
         return len(self._ages)
 
     @property
-    def failure_ages(self) -> NDArray[np.float64]:
-        """The ages at which samples failed, in order, each once."""
-        return self._times
-
-    @property
     def oldest(self) -> float:
         """The greatest age; 0 if there are no samples."""
         return float(self._ages[-1]) if len(self._ages) else 0.0

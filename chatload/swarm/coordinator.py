@@ -2,6 +2,7 @@
 
 import sys
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -39,7 +40,9 @@ from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 #: What `make_plan` adds to the options for workers.
-_FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_hosts", "customer_classes", "feeders"})
+_FOR_WORKERS = frozenset(
+    {"arrivals_shared", "host_with_login", "agreed_hosts", "customer_classes", "feeders", "run_named"}
+)
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
 _VERDICT, _CONFIRMED, _USER_CLASS = map(COLUMNS.index, ("verdict", "goodbye_confirmed", "user_class"))
@@ -184,6 +187,7 @@ class RunCoordinator:
         plan = self.plan_for(options, host, self._environment.user_classes)
         if plan.workload is not None:
             plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
+        options.run_named = uuid.uuid4().hex
         options.host_with_login = host
         options.agreed_hosts = list(plan.agreed)
         options.customer_classes = sorted(one.__name__ for one in self._environment.user_classes if is_customer(one))
@@ -235,8 +239,12 @@ class RunCoordinator:
         for row in report.sessions:
             if row[_VERDICT] == Verdict.CUT_OFF and row[_CONFIRMED]:
                 self._cut_off_confirmed[row[_USER_CLASS]] += 1
+        whose = "" if worker == "local" else f"worker {worker}: "
+        if report.suspended:
+            what = f"{whose}the machine was suspended: its chats could not be refreshed"
+            log.error("chatload: %s", what)
+            self.note(IncidentKind.SUSPENDED, what)
         if report.behind:
-            whose = "" if worker == "local" else f"worker {worker}: "
             log.warning("chatload: %s%s", whose, report.behind)
             self.note(IncidentKind.BEHIND, f"{whose}{report.behind}")
         if report.ended and self._phase is RunPhase.RUNNING and not self._stop_requested:

@@ -23,9 +23,22 @@ from chatload.transport.connection import GreenletWaiter
 #: Interval of the heartbeat, and the delay of a heartbeat that counts as a stall (seconds).
 BEAT_S = 0.02
 STALL_S = 0.03
+#: A suspension of the machine that counts (seconds).
+SUSPENDED_S = 1.0
 _REMEMBERED = 1000
 #: Called with every finished request: operation, result of the transport, reply.
 OnRequest = Callable[[str, WireResult, Reply], None]
+
+
+def suspended_s() -> float:
+    """Return for how long the machine was suspended since it booted (seconds); 0 if the system does not tell it.
+
+    The monotonic clock stands still meanwhile. Linux's CLOCK_BOOTTIME does not (clock_gettime(2)). The result is too
+    small, never too great, by the time for which this process waits for its CPU between the two readings.
+    """
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
 class StallMonitor:
@@ -35,14 +48,15 @@ class StallMonitor:
     stall, or the last heartbeat is old.
     """
 
-    def __init__(self, on_stall: Callable[[float], None]) -> None:
-        self._on_stall = on_stall
-        self._last = time.monotonic()
+    def __init__(self, on_stall: Callable[[float], None], on_suspended: Callable[[], None] = lambda: None) -> None:
+        """on_stall: gets the length of each stall (seconds). on_suspended: the machine was suspended and goes on."""
+        self._on_stall, self._on_suspended = on_stall, on_suspended
+        self._last, self._suspended_s = time.monotonic(), 0.0
         self._stalls: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        self._last = time.monotonic()
+        self._last, self._suspended_s = time.monotonic(), max(suspended_s() for _ in range(3))
         self._greenlet = gevent.spawn(self._beat)
 
     def stop(self) -> None:
@@ -71,6 +85,10 @@ class StallMonitor:
                 self._stalls.append((self._last + BEAT_S, now))
                 self._on_stall(late)
             self._last = now
+            if (suspended := suspended_s()) > self._suspended_s:
+                if suspended - self._suspended_s > SUSPENDED_S:
+                    self._on_suspended()
+                self._suspended_s = suspended
 
 
 @dataclass(slots=True, eq=False)

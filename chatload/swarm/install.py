@@ -135,7 +135,9 @@ def _quit(exit_code: int, **_: Any) -> None:
     """Last of all: only now every chat has ended and is counted."""
     code = exit_code
     for environment in _environments:
-        code = _report(run_of(environment), code)
+        run = run_of(environment)
+        code = _report(run, code)
+        run.role.quit()
     if code != exit_code:
         raise SystemExit(code)
 

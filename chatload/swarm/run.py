@@ -37,7 +37,7 @@ from chatload.swarm.patches import stopping
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
-from chatload.swarm.patches.orphaned_workers import has_lost_parent
+from chatload.swarm.patches.orphaned_workers import has_lost_parent, kill_remaining_workers
 from chatload.swarm.patches.refused_start import end_start
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
@@ -105,6 +105,10 @@ class Role(Protocol):
         """End the run without waiting for chats to disconnect; return whether its outputs, if any, are written."""
         return True
 
+    def quit(self) -> None:
+        """The process is about to exit."""
+        return
+
 
 class _CoordinatingRole(Role):
     process: str
@@ -162,13 +166,21 @@ class MasterRole(_CoordinatingRole):
         self._runner: Any = environment.runner
         self._workers = WorkerRegistry()
         self._reported_at = 0.0
+        self._run_named = ""
+        #: Workers whose reports cannot be read.
+        self._unreadable: set[str] = set()
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(UNFIT, self._on_unfit)
         self._runner.register_message(ROWS, self._on_rows)
 
     def begin(self, plan: RunPlan) -> None:
-        self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry()
         self._reported_at = time.monotonic()
+        # Locust starts the users on these workers.
+        clients = self._runner.clients
+        expected = [client.id for client in (*clients.ready, *clients.spawning, *clients.running)]
+        self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry(expected, self._reported_at)
+        self._unreadable = set()
+        self._run_named = self._runner.environment.parsed_options.run_named
         self.coordinator.begin(plan, self.facts.now, self._workers)
 
     def report(self) -> None:
@@ -209,12 +221,25 @@ class MasterRole(_CoordinatingRole):
             self._runner.send_message("quit")
         return self.coordinator.end_at_once()
 
+    def quit(self) -> None:
+        """Kill the workers that do not end: those of --processes whose final report never came."""
+        if self._workers.lost() and (killed := kill_remaining_workers()):
+            log.warning("chatload: %d worker process%s did not end: killed", killed, "es" if killed > 1 else "")
+
     def _on_report(self, environment: Environment, msg: Any, **_: Any) -> None:
         try:
             report = WorkerReport.read(msg.data)
         except ChatloadError as error:
-            if self.coordinator.error is None:
-                self.coordinator.fail(error)
+            if msg.node_id not in self._unreadable:
+                self._unreadable.add(msg.node_id)
+                what = f"worker {msg.node_id}: {error}"
+                log.error("chatload: %s", what)
+                self.coordinator.note(IncidentKind.REPORT_UNREADABLE, what)
+            return
+        if report.run != self._run_named:
+            # Of a worker that was stopped (SIGSTOP) until an earlier run was over, or that has not begun this one.
+            if report.final:
+                self._workers.takes_no_part(msg.node_id)
             return
         if self._workers.receive(msg.node_id, report, time.monotonic()):
             self.coordinator.note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} reports again")
@@ -294,8 +319,10 @@ class WorkerRole(Role):
             reply.set(range(first, first + count))
 
     def begin(self, plan: RunPlan) -> None:
-        self.facts = ProcessFacts(self._runner.client_id, plan.classes)
+        named = self._environment.parsed_options.run_named
+        self.facts = ProcessFacts(self._runner.client_id, plan.classes, named)
         self._master_heard_at, self._run_active = time.monotonic(), True
+        self.report()  # before the first chat: if this worker dies within the next second, the master knows of it
 
     def refuse(self, error: ChatloadError) -> None:
         self._runner.send_message(UNFIT, str(error))
@@ -355,7 +382,7 @@ class Run:
         else:
             self.role = LocalRole(environment)
         self.plan: RunPlan | None = None
-        self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
+        self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds), self._note_suspension)
         self.statistics = LocustStatistics(environment)
         self.html = LocustHtml(environment)
         self.signals: Signals | None = None
@@ -466,6 +493,9 @@ class Run:
         books.session_ended(record)
         self.facts.add_record(record)
         self._count_ended()
+
+    def _note_suspension(self) -> None:
+        self.facts.suspended = True
 
     def _fetcher(self, plan: ClassPlan) -> Fetcher:
         return Fetcher(

@@ -134,6 +134,14 @@ class ChatHolder(User):
         """Called by Locust before the first task."""
         wait_without_tasks(self, self.leave)
 
+    def run(self) -> None:
+        """Called by Locust in the greenlet of this user. An error in `on_start` ends it, and its chats are missing."""
+        try:
+            super().run()
+        except Exception as error:
+            self.chat_run.facts.books_of(type(self).__name__).hook_errors[f"on_start: {type(error).__name__}"] += 1
+            raise
+
     def wait_for_the_end(self) -> None:
         """Wait until this user has to leave: no more of its chats may begin."""
         facts = self.chat_run.facts

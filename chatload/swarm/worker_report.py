@@ -50,8 +50,10 @@ class WorkerReport(NamedTuple):
     sessions: rows of sessions that ended, columns as in COLUMNS. timelines: of the worst of them, as dicts.
     books: all counters so far by user class, each as JSON of Books.to_dict; "" has what belongs to no class.
     usage: CPU time and memory so far. final: no report follows.
+    run: of which run, as the master named it to its workers; empty in a process that has not begun one.
     behind: why refreshes leave late, empty if they do not. users, waiting: users here, and those of them that begin no
     more chats because the rows of their feeder are used up. ended: the feeder whose end is an error, empty if none.
+    suspended: the machine was suspended meanwhile.
     """
 
     sessions: list[Any]
@@ -59,19 +61,24 @@ class WorkerReport(NamedTuple):
     books: dict[str, str]
     usage: Usage
     final: bool
+    run: str = ""
     behind: str = ""
     users: int = 0
     waiting: int = 0
     ended: str = ""
+    suspended: bool = False
 
     @classmethod
     def read(cls, data: Any) -> WorkerReport:
         """Return the report in a message. Raises ChatloadError if another version sent it."""
         try:
-            sessions, timelines, books, usage, final, behind, users, waiting, ended = data
+            sessions, timelines, books, usage, final, run, behind, users, waiting, ended, suspended = data
             if sessions and len(sessions[0]) != len(COLUMNS):
                 raise ValueError(f"{len(sessions[0])} columns of a session instead of {len(COLUMNS)}")
-            return cls(sessions, timelines, books, Usage(*usage), final, str(behind), users, waiting, str(ended))
+            return cls(
+                sessions, timelines, books, Usage(*usage), final, str(run), str(behind), users, waiting, str(ended),
+                bool(suspended),
+            )  # fmt: skip
         except (TypeError, ValueError) as error:
             message = f"a worker's report cannot be read ({error})"
             raise ChatloadError(message, "do all processes run the same chatload?") from None
@@ -82,16 +89,17 @@ class ProcessFacts:
 
     books: what belongs to no user class; in a run with one class, everything. users: how many are here. waiting: those
     of them whose feeder has no more rows. numbered: sessions that were given a number. feeder_ended: the feeder whose
-    end is an error, "" if there is none.
+    end is an error, "" if there is none. suspended: the machine was suspended since the last report.
     """
 
-    def __init__(self, worker: str, classes: Iterable[str] = ()) -> None:
-        """classes: the names of the user classes, if there are several."""
-        self.worker = worker
+    def __init__(self, worker: str, classes: Iterable[str] = (), run: str = "") -> None:
+        """classes: the names of the user classes, if there are several. run: see WorkerReport."""
+        self.worker, self.run = worker, run
         self.books = Books()
         self.by_class = {name: Books() for name in classes if name}
         self.users = self.waiting = self.numbered = 0
         self.feeder_ended = ""
+        self.suspended = False
         self._ended: list[SessionRecord] = []
         self._timelines: list[Timeline] = []
         self._worst = WorstTimelines()
@@ -172,6 +180,7 @@ class ProcessFacts:
         """Return what happened since the previous report."""
         ended, self._ended = self._ended, []
         timelines, self._timelines = self._timelines, []
+        suspended, self.suspended = self.suspended, False
         now, usage = time.monotonic(), self.usage[self.worker]
         parts = {"": self.books, **self.by_class}
         self._count_exposure()
@@ -181,10 +190,12 @@ class ProcessFacts:
             {name: orjson.dumps(books.to_dict()).decode() for name, books in parts.items()},
             usage,
             final,
+            self.run,
             self._lateness.look(self.total() if self.by_class else self.books, usage.cpu_s, _ready_s(), now),
             self.users,
             self.waiting,
             self.feeder_ended,
+            suspended,
         )
 
 
@@ -243,7 +254,8 @@ class WorkerRegistry:
     few file descriptors). progressed_at: when a report last had ended sessions or was final.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: Iterable[str] = (), now: float = 0.0) -> None:
+        """expected: the workers that are to hold chats, as far as they are known at the start of the run (`now`)."""
         self.usage: dict[str, Usage] = {}
         self.unfit: set[str] = set()
         self.progressed_at = 0.0
@@ -252,8 +264,10 @@ class WorkerRegistry:
         self._idle: dict[str, tuple[int, int]] = {}
         self._books: dict[str, dict[str, Books]] = {}
         self._run_books: RunBooks | None = None
-        self._heard_at: dict[str, float] = {}
+        # A worker that dies before its first report is silent, and lost, as any other.
+        self._heard_at = dict.fromkeys(expected, now)
         self._silent: set[str] = set()
+        self._idle_workers: set[str] = set()
         self._checked_at: float | None = None
 
     def __len__(self) -> int:
@@ -267,6 +281,7 @@ class WorkerRegistry:
         self.usage[worker] = report.usage
         self._idle[worker] = report.users, report.waiting
         self._heard_at[worker] = now
+        self._idle_workers.discard(worker)
         if report.final:
             self._final.add(worker)
         if report.final or report.sessions:
@@ -274,6 +289,12 @@ class WorkerRegistry:
         was_silent = worker in self._silent
         self._silent.discard(worker)
         return was_silent
+
+    def takes_no_part(self, worker: str) -> None:
+        """Note a final report of no run, or of an earlier one: the worker has not begun this run."""
+        if worker not in self._books_json:
+            self._heard_at.pop(worker, None)
+            self._idle_workers.add(worker)
 
     def find_silent(self, now: float) -> list[str]:
         """Return the workers that became silent since the previous call.
@@ -287,7 +308,7 @@ class WorkerRegistry:
         found = [
             worker
             for worker, heard in self._heard_at.items()
-            if now - heard > SILENT_S and worker not in self._silent and worker not in self._final
+            if now - heard > SILENT_S and worker not in self._silent | self._final | self.unfit
         ]
         self._silent.update(found)
         for worker in found:
@@ -301,16 +322,18 @@ class WorkerRegistry:
 
     def awaited(self, workers: Iterable[str]) -> set[str]:
         """Return those of the workers whose final report may still come."""
-        return set(workers) - self._final - self._silent
+        return set(workers) - self._final - self._silent - self._idle_workers
 
     def lost(self) -> list[str]:
         """Return the workers whose final report never came."""
-        return sorted(set(self._books_json) - self._final)
+        return sorted(self._heard_at.keys() - self._final - self.unfit)
 
     def describe_silence(self, worker: str) -> str:
         """Return a sentence about a worker that became silent."""
+        if worker not in self._books_json:
+            return f"worker {worker} never reported: it may have opened sessions, and they are not known"
         still_open = sum(books.started - books.verdicts.total() for books in self._books_of(worker).values())
-        return f"worker {worker} fell silent with {still_open} sessions open, their state unknown"
+        return f"worker {worker} fell silent with {still_open} sessions open by its last report, their state unknown"
 
     def total(self) -> Books:
         """Return the counters of all workers together, computed on demand. Not to be changed."""

@@ -1,6 +1,7 @@
 """kill -9 at random instants: what was kept stays, once each; what is missing is said; and nobody loads on.
 
-CI kills one worker and one master; CHATLOAD_KILLS=50 kills so many, by hand:
+CI stops one worker for good (SIGSTOP) and kills one master; CHATLOAD_KILLS=50 does it so often, by hand, and also kills
+workers:
 
     CHATLOAD_KILLS=50 pytest tests/integration/test_kill.py -s
 """
@@ -64,6 +65,7 @@ def enough(run_dir):
 def test_what_was_kept_outlives_any_kill(number, host, tmp_path):
     draw = random.Random(number)
     victim = ("worker", "master")[number % 2]
+    how = signal.SIGSTOP if number % 4 == 0 else signal.SIGKILL
     (tmp_path / "script.toml").write_text(HASTY)
     run_dir = tmp_path / "run"
     command = locust_command(
@@ -78,12 +80,13 @@ def test_what_was_kept_outlives_any_kill(number, host, tmp_path):
         time.sleep(draw.uniform(0.0, 2.0))
         workers = psutil.Process(run.pid).children()
         before, _, _ = kept(run_dir)
-        os.kill(draw.choice(workers).pid if victim == "worker" else run.pid, signal.SIGKILL)
+        os.kill(draw.choice(workers).pid if victim == "worker" else run.pid, how)
         _, age_s, _ = kept(run_dir)
         if victim == "worker":
             until(lambda: "worker_silent" in kept(run_dir)[2], 30)
             run.send_signal(signal.SIGTERM)
             assert run.wait(60) == 3
+            assert not any(worker.is_running() for worker in workers), "a stopped worker outlives its master"
         else:
             # Orphans say goodbye and end by themselves.
             until(lambda: not any(worker.is_running() for worker in workers), 60)

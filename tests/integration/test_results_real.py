@@ -115,11 +115,6 @@ def assert_nothing_tested(told, *parts):
     ("kind", "more", "parts"),
     [
         ("status_2", (), ("none accepted (", " refused", "; most often: RequestChat: statusCode 2")),
-        (
-            "status_1",
-            ("--allow-inconclusive", "--threshold", "dropped_late.rate < 5%"),
-            ("none accepted (", "; most often: RequestChat: statusCode 1"),
-        ),
         ("http_500", ("--gate", "standard", "--allow-inconclusive"), None),
     ],
 )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from locust import HttpUser, User, between, tag, task  # isort: skip
 import argparse
+from types import SimpleNamespace
 
 import pytest
+from locust.env import Environment
 from locust.user.task import filter_tasks_by_tags
 
 from chatload import ArrivalUser, ChatUser, CustomerScript, Distribution, Feeder, SweepUser
 from chatload.errors import UsageError
+from chatload.features.report.summary import invalid_reasons
 from chatload.run.settings import OptionGroup, RunSettings, options_of
 from chatload.swarm.classes import read_class, read_classes
 from chatload.swarm.plan import make_plan, shares_of
+from chatload.swarm.worker_report import ProcessFacts
 
 HOST = "http://127.0.0.1:1"
 
@@ -250,6 +254,18 @@ def test_a_sweep_sets_the_intervals():
 def test_an_option_with_the_value_of_the_class_is_not_refused():
     # The command that a report prints has the values that the run had.
     assert plan_of(user(persona="widget"), given=["--persona", "widget"]).run.persona == "widget"
+
+
+def test_a_user_whose_start_fails_makes_the_run_invalid():
+    def fail(self):
+        raise ValueError("no token")
+
+    environment = Environment()
+    environment.chatload_run = SimpleNamespace(facts=ProcessFacts("local"))
+    with pytest.raises(ValueError, match="no token"):
+        user(on_start=fail)(environment).run()
+    (reason,) = invalid_reasons(environment.chatload_run.facts.books)
+    assert "failed 1 time (on_start: ValueError)" in reason
 
 
 def test_users_are_shared_out_as_locust_does():

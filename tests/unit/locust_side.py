@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from locust.event import Events  # isort: skip
+from contextlib import nullcontext
 from types import SimpleNamespace
 
+import gevent
 import pytest
+from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
 from locust.stats import RequestStats
 
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
+from chatload.swarm import driver
+from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches.request_statistics import LocustStatistics
-from chatload.vocabulary import Outcome
+from chatload.swarm.run import MasterRole, WorkerRole
+from chatload.swarm.worker_report import REPORT, ProcessFacts, WorkerReport
+from chatload.vocabulary import FACTS_MISSING, Outcome
 
 
 def _environment(listeners=()):
@@ -82,3 +89,56 @@ def test_a_listener_that_comes_late_hears_what_comes_after():
     reporter.flush()
     assert heard == ["GetMessages"]
     assert environment.stats.total.num_requests == 2
+
+
+def test_a_report_that_cannot_be_read_is_an_incident_of_the_run_once():
+    heard, noted = {}, []
+    runner = SimpleNamespace(register_message=heard.__setitem__)
+    role = MasterRole(SimpleNamespace(runner=runner))
+    role.coordinator.note = lambda kind, what: noted.append((kind, what))
+    for _ in range(2):
+        heard[REPORT](environment=None, msg=SimpleNamespace(node_id="w1", data=[1, 2]))
+    ((kind, what),) = noted
+    assert kind in FACTS_MISSING and what.startswith("worker w1: ") and "the same chatload" in what
+
+
+def test_a_worker_reports_before_its_first_chat():
+    sent = []
+    runner = SimpleNamespace(
+        client_id="w1", register_message=lambda *_, **__: None,
+        send_message=lambda kind, report: sent.append((kind, report.run, report.final)),
+    )  # fmt: skip
+    environment = SimpleNamespace(runner=runner, events=Events(), parsed_options=SimpleNamespace(run_named="second"))
+    WorkerRole(environment, nullcontext()).begin(SimpleNamespace(classes=()))
+    assert sent == [(REPORT, "second", False)]
+
+
+def test_a_report_of_an_earlier_run_is_no_part_of_this_one():
+    heard, taken = {}, []
+    role = MasterRole(SimpleNamespace(runner=SimpleNamespace(register_message=heard.__setitem__)))
+    role.coordinator.take = lambda worker, report: taken.append(report)
+    for facts in (ProcessFacts("w1", run="an earlier one"), ProcessFacts("w2")):
+        facts.books.started = 5
+        heard[REPORT](environment=None, msg=SimpleNamespace(node_id=facts.worker, data=list(facts.report(final=True))))
+    assert [report.run for report in taken] == [""] and role.coordinator.figures.total().started == 0
+
+
+def test_a_suspended_machine_is_noticed_once(monkeypatch):
+    suspended, seen, heard = iter([7.0, 2.0, 7.0, 4.0, 7.0, 12.0]), [], Event()
+    monkeypatch.setattr(driver, "suspended_s", lambda: next(suspended, 12.0))
+    monitor = driver.StallMonitor(lambda _: None, lambda: (seen.append(1), heard.set()))
+    monitor.start()
+    assert heard.wait(10)
+    gevent.sleep(3 * driver.BEAT_S)
+    monitor.stop()
+    assert seen == [1]
+
+
+def test_a_suspended_machine_is_an_incident_of_the_run():
+    coordinator, noted, facts = RunCoordinator(SimpleNamespace()), [], ProcessFacts("w1")
+    coordinator.note = lambda kind, what: noted.append((kind, what))
+    facts.suspended = True
+    for _ in range(2):
+        coordinator.take("w1", WorkerReport.read(list(facts.report(final=False))))
+    ((kind, what),) = noted
+    assert kind == "suspended" and what.startswith("worker w1: the machine was suspended")

@@ -147,6 +147,24 @@ def test_a_worker_that_falls_silent_is_named_once_with_its_open_sessions():
     assert not registry.lost()
 
 
+def test_a_worker_that_never_reports_is_silent_and_lost():
+    registry = WorkerRegistry(["a", "b", "unfit"], 100.0)
+    registry.unfit.add("unfit")
+    registry.receive("b", sent(ProcessFacts("b"), final=True), 101.0)
+    assert not registry.find_silent(100.0 + SILENT_S)
+    assert registry.find_silent(100.1 + SILENT_S) == ["a"] and not registry.awaited(["a", "b"])
+    assert registry.lost() == ["a"] and "never reported" in registry.describe_silence("a")
+
+
+def test_a_worker_that_was_given_no_users_is_not_lost():
+    registry = WorkerRegistry(["a"], 100.0)
+    registry.takes_no_part("a")
+    assert not registry.lost() and not registry.awaited(["a"]) and not registry.find_silent(200.0)
+    registry.receive("a", sent(ProcessFacts("a")), 201.0)
+    registry.takes_no_part("a")
+    assert registry.lost() == ["a"] and registry.awaited(["a"])
+
+
 def test_the_exposure_of_open_chats_is_in_each_report_and_in_the_live_counters():
     registry, now = WorkerRegistry(), time.monotonic()
     for name in "ab":

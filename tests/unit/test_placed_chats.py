@@ -37,7 +37,7 @@ def fixed(value):
     return Distribution("fixed", value)
 
 
-def weleft(ms=None, position=5, **more):
+def weleft(ms=None, position=2, **more):
     return event(position, "ParticipantLeft", "Client", "1", ms, **more)
 
 

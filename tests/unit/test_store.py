@@ -111,6 +111,14 @@ sys.stdin.read()
 """
 
 
+def test_a_run_whose_file_is_removed_or_renamed_is_told_at_the_next_write(tmp_path: Path) -> None:
+    with RunWriter.create(tmp_path / "run", SETTINGS) as writer:
+        put_books(writer, "w1", books(completed=1))
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        with pytest.raises(ChatloadError, match="removed or renamed"):
+            put_books(writer, "w1", books(completed=2))
+
+
 def test_a_run_whose_writer_was_killed_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
     with subprocess.Popen(

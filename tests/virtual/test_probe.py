@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from chatload.features.probe.evidence import make_settings
-from chatload.features.probe.measurement import measurement
+from chatload.features.probe.measurement import answer, measurement
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
@@ -70,6 +70,15 @@ def test_under_a_coarse_sweep_within_2_percent_or_a_tick(timeout, answer, sweep)
         assert found.sweep_lower_s <= sweep <= found.sweep_upper_s
         if answer == "0/true":  # with the server's own timestamps it is known closely
             assert found.sweep_s == pytest.approx(sweep, rel=0.1)
+
+
+def test_a_server_that_refuses_every_refresh_has_no_timeout_of_milliseconds():
+    refuses = [Fault("status_2", operations=frozenset({"GetMessages", "SendMessage", "StartTyping", "Disconnect"}))]
+    found, _, _ = probed(server_of(45.0), LAN, refuses, configured_s=45.0)
+    assert found.timeout_s is None and found.counts["dropped"] > 1
+    assert "no chat lived until its first refresh" in answer(found)
+    assert [warning for warning in found.warnings if "--dialect" in warning]
+    assert not [warning for warning in found.warnings if "shorter" in warning]
 
 
 def test_it_takes_about_one_timeout_where_the_server_stamps_its_ends():

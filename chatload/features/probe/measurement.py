@@ -81,8 +81,8 @@ def measurement(probe: Probe) -> Measurement:
         counts=counts,
         warnings=list(_warnings(probe, counts)),
     )
-    # A single drop may have had another reason.
-    if len(found.drops) < 2:
+    # A single drop may have had another reason; so may all, if nothing shows that a chat was alive after its opening.
+    if len(found.drops) < 2 or _lived_never(probe):
         return result
     checks = [check for check in board.known if check.end in found.drops]
     known_s, known_upper_s = _age(checks, found.lower_s)
@@ -109,6 +109,13 @@ def measurement(probe: Probe) -> Measurement:
     )
 
 
+def _lived_never(probe: Probe) -> bool:
+    """Return whether chats ended, and nothing shows that any chat was alive at some time after its opening."""
+    board = probe.board
+    survived = any(silence.ended_by is None for silence in board.silences)
+    return bool(board.bounds.drops) and board.bounds.lower_s <= 0 and not survived
+
+
 def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | None, float | None]:
     """Return bounds of the age at which an ended chat is forgotten, by the least favourable reading of each answer."""
     ends = [(check, check.end.end(timeout_lower_s)) for check in checks]
@@ -119,7 +126,12 @@ def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | 
 
 def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
     board, found = probe.board, probe.board.bounds
-    told = len(found.drops) > 1
+    told = len(found.drops) > 1 and not _lived_never(probe)
+    if _lived_never(probe):
+        yield (
+            "each chat had ended by the first request after RequestChat: the server may refuse these requests (keys, "
+            "--service, --dialect), and then this is no timeout"
+        )
     if probe.interrupted:
         yield "interrupted: what was measured until then"
     configured = probe.settings.configured_s
@@ -177,7 +189,9 @@ def probe_document(found: Measurement) -> Document:
 def _tiles(found: Measurement) -> Iterator[Tile]:
     """Yield timeout, the silences it follows from, and the chats that were opened."""
     if found.timeout_s is None:
-        yield Tile("timeout", "unknown", "no chat was dropped", Tone.WARN)
+        dropped = found.counts["dropped"] > 1
+        why = "no chat lived until its first refresh" if dropped else "no chat was dropped"
+        yield Tile("timeout", "unknown", why, Tone.WARN)
     else:
         bounds = f"{_exact(found.timeout_lower_s)} to {_exact(found.timeout_upper_s)}"
         yield Tile("timeout", _exact(found.timeout_s), bounds, Tone.GOOD)
@@ -198,6 +212,8 @@ def answer(found: Measurement) -> str:
         tried = f"chats survived silences of up to {seconds(found.silence_survived_s)}"
         if found.interrupted:
             return f"interrupted before any timeout showed: {tried}"
+        if found.counts["dropped"] > 1:
+            return "no flex-disconnect-timeout was measured: no chat lived until its first refresh"
         return f"no flex-disconnect-timeout within the time allowed: {tried}"
     bounds = f"between {_exact(found.timeout_lower_s)} and {_exact(found.timeout_upper_s)}"
     return f"the server's flex-disconnect-timeout is {_exact(found.timeout_s)}, {bounds}"

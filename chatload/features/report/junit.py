@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 from chatload.features.report import sentences
+from chatload.vocabulary import RunResult
 
 _RUN = "chatload.run"
 
@@ -79,7 +80,9 @@ def _threshold_cases(summary: Mapping[str, Any]) -> Iterable[Case]:
         state = "" if result == "pass" else "failure"
         if result == "inconclusive":
             why = f"inconclusive: {why}"
-            state = "skipped" if summary.get("allow_inconclusive") else "failure"
+            # Allowed, and the run inconclusive all the same: something was found that no threshold of the run covers.
+            allowed = summary.get("allow_inconclusive") and summary["result"] != RunResult.INCONCLUSIVE
+            state = "skipped" if allowed else "failure"
         # Shares are fractions of 1, durations seconds.
         names = ("value", "lower", "upper", "samples", "needed")
         details = "\n".join(f"{name}: {threshold[name]}" for name in names if threshold.get(name) is not None)

@@ -64,7 +64,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
-    of_the_load = (IncidentKind.WORKER_UNFIT, IncidentKind.DATA_USED_UP)
+    of_the_load = (IncidentKind.WORKER_UNFIT, IncidentKind.DATA_USED_UP, IncidentKind.SUSPENDED)
     reasons += [incident.what for incident in incidents if incident.kind in of_the_load]
     imbalances = find_imbalances(_named(reader.books_by_part()), reader.count_by_verdict(), incidents, finished)
     aborted = next((incident.what for incident in incidents if incident.kind == IncidentKind.ABORTED), "")

@@ -5,13 +5,15 @@ would join the next master on that port. Locust 2.47.0, runners.py, `connect_to_
 main.py, `kill_workers`, does not end its workers either: it takes `os.waitpid` with WNOHANG for the end of a child that
 still runs. No upstream issue found.
 
-`WorkerRole` ends the workers that have connected.
+`WorkerRole` ends the workers that have connected. `kill_remaining_workers` ends those that cannot end by themselves.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import gevent
+import psutil
 from locust.runners import WorkerRunner
 
 from chatload import exit_codes
@@ -26,6 +28,23 @@ _connect_to_master = WorkerRunner.connect_to_master
 def has_lost_parent() -> bool:
     """Return whether this process was forked by a process that has ended."""
     return os.getpid() != MAIN_PROCESS and os.getppid() != MAIN_PROCESS
+
+
+def kill_remaining_workers() -> int:
+    """Kill the workers of --processes that this master has forked and that still run; return how many they were.
+
+    A worker that is stopped, or whose event loop is blocked, reacts to no message and to no other signal. It would
+    outlive the master, and whoever reads the output of the run would wait for its end.
+    """
+    own, killed = psutil.Process(), 0
+    with suppress(psutil.Error):
+        command = own.cmdline()
+        for child in own.children():
+            with suppress(psutil.Error):
+                if child.cmdline() == command:
+                    child.kill()
+                    killed += 1
+    return killed
 
 
 def install() -> None:
