@@ -308,8 +308,10 @@ def _code(arguments: list[str]) -> int:
         return _fail(f"{error.format_message().rstrip('.')}{hint}", exit_codes.WRONG_USAGE)
     except ChatloadError as error:
         return _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return exit_codes.INTERRUPTED
+    except KeyboardInterrupt:
+        return _fail("interrupted", exit_codes.INTERRUPTED)
+    except click.Abort:  # the answer to a question
+        return _fail("ended; nothing was started or written", exit_codes.INTERRUPTED)
     except OSError as error:
         if error.filename is not None:
             raise

@@ -42,6 +42,12 @@ def name_of(locustfile: str) -> str:
     return path.stem if path.parts[-3:-1] == ("chatload", FOLDER.name) and path.stem in workloads() else ""
 
 
+def headless_run(name: str, *options: str) -> tuple[str, ...]:
+    """Return the command of a headless run of a workload that prints only chatload's own results."""
+    command = (sys.executable, "-m", "chatload", "run", name)
+    return (*command, "--headless", "--only-summary", "--loglevel", "WARNING", "--hide-locust-stats", *options)
+
+
 @click.command(short_help="Print the path of a workload for locust -f.")
 @click.argument("name", required=False, metavar="[WORKLOAD]")
 def locustfile(name: str | None) -> None:

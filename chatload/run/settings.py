@@ -622,6 +622,10 @@ OTHER_OPTIONS: Final = (
         "--prometheus-host", "Address that --prometheus-port is opened on.", "127.0.0.1", metavar="ADDRESS",
         web_ui=False,
     ),
+    Option(
+        "--hide-locust-stats", "Do not print Locust's own tables: the summary of the run has their figures.", "", FLAG,
+        web_ui=False,
+    ),
     Option("--run-dir", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR"),
     Option(
         "--no-report", "Do not write report.html when the run has ended; chatload report writes it later.", "", FLAG,

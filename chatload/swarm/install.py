@@ -1,5 +1,6 @@
 """Installs chatload in a Locust process: workarounds, options, and what happens at Locust's events."""
 
+import logging
 import os
 import sys
 import time
@@ -77,6 +78,8 @@ def _init(environment: Environment, **_: Any) -> None:
     parsed: Any = environment.parsed_options
     waits_for_workers = not run.role.holds_chats and bool(parsed and parsed.headless)
     run.signals = Signals(environment.runner, waits_for_workers, lambda: _end_at_once(run))
+    if getattr(parsed, "hide_locust_stats", False):
+        logging.getLogger("locust.stats_logger").disabled = True
     if coordinator is None:
         return
     limit_users(environment.runner, lambda: _session_ceiling(environment), coordinator.add_note)
