@@ -308,10 +308,10 @@ def _code(arguments: list[str]) -> int:
         return _fail(f"{error.format_message().rstrip('.')}{hint}", exit_codes.WRONG_USAGE)
     except ChatloadError as error:
         return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", exit_codes.INTERRUPTED)
-    except click.Abort:  # the answer to a question
-        return _fail("ended; nothing was started or written", exit_codes.INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click turns an interrupt into Abort; else this is the answer to a question.
+        asked = isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt)
+        return _fail("nothing was started or written" if asked else "interrupted", exit_codes.INTERRUPTED)
     except OSError as error:
         if error.filename is not None:
             raise

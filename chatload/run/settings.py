@@ -236,6 +236,8 @@ class Option:
             raise UsageError(f"{self.flag} {given}: expected one of {', '.join(filter(None, self.choices))}")
         try:
             return self.kind.parse(given.strip())
+        except units.TooLongError as error:
+            raise UsageError(f"{self.flag} {given}: {error}") from None
         except ValueError:
             raise UsageError(f"{self.flag} {given}: expected {self.kind.expected}") from None
 
