@@ -5,14 +5,14 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from chatload import exit_codes
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
 from chatload.children import run_child
-from chatload.errors import UsageError
+from chatload.errors import UsageError, UserInterruptError
 from chatload.features.workloads import headless_run
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
+from chatload.run.schema import RUN_FILE
 from chatload.run.settings import session_settings
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import FaultPlan
@@ -31,12 +31,17 @@ def command(options: Mapping[str, Any], more: Sequence[str]) -> list[str]:
 
 
 def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
-    """Run a sweep to its end; its progress goes to our stderr. Raises UsageError if Locust refuses it.
+    """Run a sweep to its end; its progress goes to our stderr.
 
-    After an interrupt (SIGINT, SIGTERM) the chats disconnect, and the run has the sessions so far.
+    After an interrupt (SIGINT, SIGTERM) the chats disconnect, and the run has the sessions so far. Raises UsageError if
+    Locust refuses the sweep, UserInterruptError after an interrupt before the run began.
     """
-    if run_child(command(options, more)).exit_code == exit_codes.WRONG_USAGE:
-        raise UsageError("locust refused the sweep", "see its message above")
+    done = run_child(command(options, more))
+    if (Path(options["run_dir"]) / RUN_FILE).exists():
+        return
+    if done.asked_by:
+        raise UserInterruptError("interrupted before the sweep began")
+    raise UsageError("locust refused the sweep", "see its message above")
 
 
 def model_sweep(
