@@ -21,9 +21,8 @@ from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
 from chatload.render.terminal import render
 from chatload.run.reader import RunReader
-from chatload.run.settings import OptionGroup, option_of
+from chatload.run.settings import OptionGroup, option_of, unknown_settings
 from chatload.swarm import log, options, patches
-from chatload.swarm.checks import unknown_settings
 from chatload.swarm.classes import read_classes
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
@@ -86,7 +85,8 @@ def _init(environment: Environment, **_: Any) -> None:
     if parsed is None:
         return
     try:
-        for warning in unknown_settings(parsed.dialect, read_classes(environment.user_classes)):
+        own = [one.own["dialect"] for one in read_classes(environment.user_classes) if "dialect" in one.own]
+        for warning in unknown_settings([parsed.dialect, *own]):
             log.warning("chatload: %s", warning)
         for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
             if hasattr(shape, "load_controller"):

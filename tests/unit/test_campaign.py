@@ -12,7 +12,7 @@ from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageE
 from chatload.features.campaign.budget import (
     CampaignBudget,
     ChatShape,
-    PlannedPeak,
+    PeakLoad,
     ProofLoad,
     choose_sweep,
     proof_load,
@@ -112,7 +112,7 @@ def test_a_missed_target_is_never_gone_past():
 
 def budget(**changes):
     values = {"chats": ChatShape(480.0, 0.01, 45.0), "time_s": 10_800.0, "timeout_s": 45.0, "interval_s": 3.0,
-              "per_chat": (0.36, 0.05), "ceiling": 1000, "peak": PlannedPeak(606, 0.001)}  # fmt: skip
+              "per_chat": (0.36, 0.05), "ceiling": 1000, "peak": PeakLoad(606, 0.001)}  # fmt: skip
     return CampaignBudget(**{**values, **changes})
 
 
@@ -128,7 +128,7 @@ def test_a_proof_shows_the_target_with_one_drop():
 
 
 def test_a_proof_has_the_rate_at_which_the_plan_is_exceeded_as_rarely_as_it_allows():
-    chats, peak = ChatShape(480.0, 0.01, 45.0), PlannedPeak(606, 0.001)
+    chats, peak = ChatShape(480.0, 0.01, 45.0), PeakLoad(606, 0.001)
     # 4 000 chats an hour of 8 minutes: 533.3 are open on average, and more than 606 for 0.1 % of the time.
     assert peak.mean == pytest.approx(4000 * 480 / 3600, rel=1e-3)
     assert above(606, peak.mean) == pytest.approx(0.001)
@@ -140,7 +140,7 @@ def test_a_proof_has_the_rate_at_which_the_plan_is_exceeded_as_rarely_as_it_allo
 
 def test_random_arrivals_seldom_exceed_what_the_host_holds():
     """A host that holds just its part of the planned number gets a little less than its part of the rate."""
-    chats, peak = ChatShape(480.0, 0.01, 45.0), PlannedPeak(1000, 0.001)
+    chats, peak = ChatShape(480.0, 0.01, 45.0), PeakLoad(1000, 0.001)
     load = proof_load(chats, peak, 10, 1, 100)
     assert load.part == pytest.approx(load.chats / (peak.mean / 10)) and 0.7 < load.part < 1
     assert above(100, load.chats) == pytest.approx(chats.other_limit / 10)

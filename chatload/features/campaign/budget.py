@@ -101,7 +101,7 @@ class SweepDesign:
 
 
 @dataclass(frozen=True)
-class PlannedPeak:
+class PeakLoad:
     """The peak of a plan: the number of open chats to plan for, and the share of time in which more may be open."""
 
     chats: int
@@ -134,7 +134,7 @@ class ProofLoad:
         return self.chats / length_s
 
 
-def proof_load(chats: ChatShape, peak: PlannedPeak, servers_needed: int, servers: int, held: int) -> ProofLoad:
+def proof_load(chats: ChatShape, peak: PeakLoad, servers_needed: int, servers: int, held: int) -> ProofLoad:
     """Return the load of the proof.
 
     servers_needed: that carry the peak. servers: behind the host. held: chats that the host holds, or the ceiling.
@@ -211,7 +211,7 @@ class CampaignBudget:
     interval_s: float
     per_chat: tuple[float, float]
     ceiling: int
-    peak: PlannedPeak
+    peak: PeakLoad
     servers: int = 1
     swept: bool = True
 

@@ -1,6 +1,7 @@
 """`chatload campaign`: from a demand to a proof, one command after another."""
 
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 
 from chatload.children import run_child
+from chatload.click_types import warn
 from chatload.errors import FileError, NothingTestedError, UsageError, UserInterruptError
 from chatload.features.campaign.campaign_file import CampaignFile, load_campaign
 from chatload.features.campaign.course import RESUME, CampaignCourse
@@ -16,8 +18,10 @@ from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.host_watch import HostWatch
 from chatload.features.campaign.results import COPY_FILE
 from chatload.features.campaign.view import announcement, result_sentence
+from chatload.plausibility import unknown_variables
 from chatload.render.output import deliver, write_text
 from chatload.render.words import duration
+from chatload.run.settings import known_variables
 from chatload.target import read_rules, require_agreed
 
 #: Keys that may change between two parts of a campaign.
@@ -58,6 +62,7 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
               chatload campaign peak.toml --yes --dir reports/peak
     """
     settings, rules = load_campaign(file), read_rules()
+    _name_unknown_variables(settings.dialect)
     folder = file.with_suffix("") if folder is None else folder
     admits = require_agreed(settings.host, settings.target_owner_agrees, rules)
     findings = Findings(settings, folder, rules)
@@ -76,6 +81,14 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
     run_child((sys.executable, "-m", "chatload", "signoff", str(folder)))
     click.echo(f"sign-off page: {folder / 'signoff.html'}")
     return result.exit_code
+
+
+def _name_unknown_variables(dialect: str) -> None:
+    """Warn of CHATLOAD_ variables that set nothing, once for all steps."""
+    known = known_variables([dialect])
+    warn(unknown_variables(os.environ, known))
+    for name in [name for name in os.environ if name.startswith("CHATLOAD_") and name not in known]:
+        del os.environ[name]
 
 
 def _begin(findings: Findings, file: Path, yes: bool) -> None:

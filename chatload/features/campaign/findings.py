@@ -8,7 +8,7 @@ from chatload.chat.policy import WIDGET_INTERVAL_S, make_policy
 from chatload.features.campaign.budget import (
     CampaignBudget,
     ChatShape,
-    PlannedPeak,
+    PeakLoad,
     ProofLoad,
     proof_load,
     search_ceiling,
@@ -133,14 +133,14 @@ class Findings:
         """The load of the proof: the part of the peak that the servers behind the host have to carry."""
         if self.plan is None or not self.held:
             return self.budget.proof_load(self.budget.assumed)
-        peak = PlannedPeak(self.plan.peak.chats, self.demand.tail)
+        peak = PeakLoad(self.plan.peak.chats, self.demand.tail)
         held = min(self.held, self.budget.ceiling)
         return proof_load(self.chats, peak, self.plan.servers.needed, self.file.servers, held)
 
     @cached_property
     def budget(self) -> CampaignBudget:
         """The time and the load of the campaign."""
-        frame, peak = self.frame, PlannedPeak(self.file.peak_chats(self.search_interval_s), self.demand.tail)
+        frame, peak = self.frame, PeakLoad(self.file.peak_chats(self.search_interval_s), self.demand.tail)
         often, seldom = (self._rate(interval) for interval in (self.search_interval_s, self.timeout_s / 2))
         by_rate = None if frame.max_requests_per_s is None else max(1, int(frame.max_requests_per_s / often))
         return CampaignBudget(
