@@ -13,12 +13,12 @@ from chatload.render.words import confidence, duration, number, percent, plural,
 from chatload.stats.rates import bound_text, per_unit_text
 
 _PURPOSE = {
-    CampaignStep.DOCTOR: "this machine and the way to the host",
+    CampaignStep.DOCTOR: "this machine, and the host",
     CampaignStep.PROBE: "the timeout of the server",
-    CampaignStep.CAPACITY: "how many chats the host holds",
+    CampaignStep.CAPACITY: "how many chats it holds",
     CampaignStep.TUNE: "the refresh interval",
-    CampaignStep.PLAN: "how many servers the demand needs",
-    CampaignStep.PROOF: "the target, at the rate of the peak",
+    CampaignStep.PLAN: "how many servers are needed",
+    CampaignStep.PROOF: "the target at the peak rate",
 }
 #: A change is named if it leaves less than this part of a step's time.
 _WORTH = 0.9
