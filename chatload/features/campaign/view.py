@@ -195,7 +195,9 @@ def arrivals_text(found: Findings) -> str:
     """Return the load of the proof."""
     load = found.proof_load
     rate = number(round(3600 * load.rate_per_s(found.chats.length_s)))
-    return f"{rate} chats an hour, {load.chats:.3g} open at once on average"
+    tested, needed = found.file.servers, 0 if found.plan is None else found.plan.servers.needed
+    part = f" for {number(tested)} of {number(needed)} servers" if tested < needed else ""
+    return f"{rate} chats an hour{part}, {load.chats:.3g} open at once on average"
 
 
 _SENTENCES: Mapping[CampaignStep, Callable[[Findings], str]] = {

@@ -28,6 +28,7 @@ from chatload.render.document import (
     table,
 )
 from chatload.render.words import duration, instant, number, percent, plural, seconds
+from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 2
@@ -92,7 +93,7 @@ def _figures(signed: SignOff) -> Iterator[tuple[str, str]]:
         yield "servers", plan.answer
         if plan.doubt is not None:
             shown = [row for row in plan.doubt.chances if 0 <= plan.servers.needed - row.servers <= 1]
-            chances = ", ".join(f"{row.servers} with a chance of {percent(row.chance)}" for row in shown)
+            chances = ", ".join(f"{row.servers} with a chance of {bound_text(row.chance, up=False)}" for row in shown)
             yield "enough", f"{chances}, at a random instant of the peak"
         yield "room to grow", f"one more server is needed if the chats per hour grow by {percent(plan.headroom - 1)}"
     if found.capacity is not None:
