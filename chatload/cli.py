@@ -99,7 +99,7 @@ def main() -> None:
       chatload forecast RUN --sessions 100000        what to expect at other loads
 
     Exit codes: 0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its
-    books do not balance or the ledger contradicts it, 4 inconclusive or nothing tested.
+    books do not balance or the ledger contradicts it, 4 inconclusive or nothing tested, 130 interrupted.
     """
 
 

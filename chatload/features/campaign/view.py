@@ -89,7 +89,8 @@ def demand(file: CampaignFile, peak_chats: int) -> Iterator[str]:
     if wanted.agents is None:
         yield f"{rate}{source}, {length} each"
     else:
-        gives_up = "" if wanted.patience_s is None else f"; a customer waits {duration(wanted.patience_s)} on average"
+        patience = wanted.patience_s
+        gives_up = "" if patience is None else f"; a waiting customer gives up after {duration(patience)} on average"
         yield f"{rate}{source}, {length} each with one of {number(file.agents or 0)} agents{gives_up}"
         yield f"with the wait for an agent, a chat is open for {duration(wanted.open_s)} on average"
     yield f"planned for {plural(peak_chats, 'chat')} open at once"
