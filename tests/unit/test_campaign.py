@@ -190,6 +190,48 @@ def test_each_step_is_told_what_the_steps_before_found(staged):
     assert "dropped.rate < 5%" in proof and "--max-sessions" not in proof and "--max-open" not in proof
 
 
+DAY = """
+host = "http://127.0.0.1:9"
+arrival_profile = "day.csv"
+handling_time = "48s"
+agents = 60
+patience = "30s"
+persona = "widget"
+script = "customers.toml"
+flex_disconnect_timeout = "4.5s"
+target_drop_rate = "5%"
+time_available = "30m"
+"""
+
+
+@pytest.fixture
+def day(tmp_path, monkeypatch):
+    """The folder of a campaign for a day with few agents, and customers in the vendor's client."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "day.csv").write_text("time,chats_per_hour\n8:00,400\n9:00,4000\n10:00,4000\n11:00,400\n")
+    (tmp_path / "customers.toml").write_text("typing = 1.0\n")
+    (tmp_path / "day.toml").write_text(DAY)
+    return tmp_path
+
+
+def test_a_day_with_few_agents_and_customers_in_a_browser(day):
+    staged = StagedCampaign(day / "day", DAY)
+    assert staged.run().exit_code == 0 and staged.begun == [*ALL[:3], *ALL[4:]]
+    assert "4/6 tune: left out: the client (widget) polls at its own interval" in staged.said
+    plan = staged.commands[PLAN]
+    told = [option(plan, flag) for flag in ("--arrival-profile", "--agents", "--patience", "--poll-interval")]
+    assert told == ["day.csv", "60", "30", "3"] and "--chats-per-hour" not in plan
+    # A chat is open for longer than it is with an agent: in all steps.
+    open_s = staged.found.demand.open_s
+    assert 48 < open_s < 60
+    for step in (DOCTOR, CAPACITY, PROOF):
+        assert float(option(staged.commands[step], "--chat-length")) == pytest.approx(open_s)
+    for step in (CAPACITY, PROOF):
+        command = staged.commands[step]
+        assert option(command, "--persona") == "widget" and option(command, "--script") == "customers.toml"
+        assert not [word for word in command if word.startswith("--refresh")]
+
+
 def test_a_configured_timeout_that_the_measurement_allows_is_used(staged):
     staged.results[PROBE] = {"timeout_lower_s": 4.48, "timeout_upper_s": 4.501}
     staged.run()
@@ -401,6 +443,21 @@ def test_another_file_does_not_resume_a_campaign(written, capsys, tmp_path):
     written.write_text(FILE.replace("4000", "5000"))
     assert campaign(written, "--yes") == 2
     assert "peak.toml: chats_per_hour changed since the campaign in " in capsys.readouterr().err
+
+
+def test_another_profile_or_script_does_not_resume_a_campaign(day, capsys):
+    staged = StagedCampaign(day / "day", DAY)
+    for copy, name in staged.found.file.inputs.items():
+        (staged.folder / copy).write_text((day / name).read_text())
+    staged.run()
+    for name in ("day.csv", "customers.toml"):
+        kept = (day / name).read_text()
+        (day / name).write_text(kept + "\n")
+        assert campaign("day.toml", "--yes") == 2
+        assert f"day.toml: {name} changed since the campaign in day began" in capsys.readouterr().err
+        (day / name).write_text(kept)
+    # Each step has ended: the same answer, and nothing is loaded.
+    assert campaign("day.toml", "--yes") == 0
 
 
 def test_a_foreign_folder_and_a_refused_host_are_left_alone(written, capsys, tmp_path):
