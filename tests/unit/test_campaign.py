@@ -351,6 +351,13 @@ def test_a_host_that_goes_down_in_a_step_is_no_answer(staged, step, exit_code):
     assert staged.run().exit_code == 0 and staged.begun == ALL[ALL.index(step) :]
 
 
+def test_the_plan_needs_no_host(staged):
+    staged.outages, staged.exits[PLAN] = {PLAN}, 4
+    with pytest.raises(NothingTestedError, match="^proof was not begun"):
+        staged.run()
+    assert staged.begun == ALL[:5] and (staged.folder / PLAN.folder / "step.json").exists()
+
+
 def test_a_host_that_goes_down_after_a_step_that_passed_takes_nothing_from_it(staged):
     staged.outages = {PROOF}
     staged.host.is_up = lambda: True  # it had not been asked

@@ -94,7 +94,8 @@ class CampaignCourse:
             return end
         self._say(f"{place} ... {duration(order.time_s)} at most")
         output = folder / (f".{order.file}" if order.prints else OUTPUT_FILE)
-        child = self._run(order.command, output, wanted=self._watch.is_up)
+        # The plan needs no host.
+        child = self._run(order.command, output, wanted=lambda: step is CampaignStep.PLAN or self._watch.is_up())
         if child.asked_by:
             raise UserInterruptError(f"interrupted during {step}", RESUME)
         if why := self._rules.closed(self._clock()):
