@@ -353,7 +353,7 @@ def test_a_host_that_goes_down_in_a_step_is_no_answer(staged, step, exit_code):
 
 def test_the_plan_needs_no_host(staged):
     staged.outages, staged.exits[PLAN] = {PLAN}, 4
-    with pytest.raises(NothingTestedError, match="^proof was not begun"):
+    with pytest.raises(NothingTestedError, match=r"^proof was not begun"):
         staged.run()
     assert staged.begun == ALL[:5] and (staged.folder / PLAN.folder / "step.json").exists()
 
