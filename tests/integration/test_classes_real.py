@@ -1,7 +1,7 @@
 """Several kinds of customers in one real, distributed run, chosen in the web UI; the wire shows what each sends.
 
-One run for most of it: two workers, three of four classes picked, an HttpUser beside them, a fixed count, tokens that
-expire during the run, and a file whose rows both workers share.
+One run for most of it: two workers, three of four classes picked, an HttpUser and plug-ins of Locust beside them, a
+fixed count, tokens that expire during the run, and a file whose rows both workers share.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ from tests.integration.test_stopping import ports, wait_for
 
 LOCUSTFILE = """
 from locust import HttpUser, constant, task
+from locust_plugins import constant_total_ips
+from locust_plugins.csvreader import CSVDictReader
 from chatload import ChatUser, CustomerScript, Distribution, Feeder
 
 SHORT = {"chat_length": Distribution("fixed", 1.0), "think": Distribution("fixed", 0.1),
          "typing": Distribution("fixed", 0.1), "waits_for_agent": False, "answer_patience": Distribution("fixed", 0.2)}
+
+
+_BRANCHES = CSVDictReader(FILE)
 
 
 class LoggedIn:
@@ -46,6 +51,11 @@ class Vip(LoggedIn, ChatUser):
     service = "vip"
     refresh_interval = "200ms"
     script = CustomerScript(**SHORT, nickname="Very Important")
+    wait_time = constant_total_ips(20)
+
+    def before_chat(self, customer):
+        super().before_chat(customer)
+        customer.user_data["Branch"] = next(_BRANCHES)["name"]
 
     def next_message(self, customer):
         customer.own.said = getattr(customer.own, "said", 0) + 1
@@ -181,6 +191,12 @@ def test_tokens_are_shared_and_renewed_and_every_request_has_one(run):
     refused = [entry["by_outcome"]["http_error"] for entry in run.summary["requests"]["by_operation"].values()]
     assert sum(refused) == 0, "a token had expired"
     assert "token" not in run.summary["requests"]["by_operation"]
+
+
+def test_locusts_plug_ins_work(run):
+    """The reader and the wait time of locust-plugins; its options stand beside chatload's."""
+    branches = {fields["userData[Branch]"] for fields in opened(run, "vip")}
+    assert len(branches) > 1 and branches <= {f"Customer {n}" for n in range(ROWS)}
 
 
 def test_messages_are_those_of_the_hook(run):

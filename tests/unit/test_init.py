@@ -48,7 +48,7 @@ def test_every_file_is_right_as_it_is(tmp_path):
     locusts = {"locustfile", "users", "spawn-rate", "run-time", "stop-timeout", "headless", "only-summary"}
     commented = [line[1:].partition(" = ")[0] for line in (tmp_path / "locust.conf").read_text().splitlines()
                  if line.startswith("#") and not line.startswith("# ") and len(line) > 1]  # fmt: skip
-    assert {*settings_of(tmp_path), *commented} <= known | locusts and len(commented) == 3
+    assert {*settings_of(tmp_path), *commented} <= known | locusts and len(commented) == 2
     script = load_script(tmp_path / "customers.toml")
     assert script.chat_length.mean() == 20 and script.answer_patience.mean() == 20
     compile((tmp_path / "locustfile.py").read_text(), "locustfile.py", "exec")

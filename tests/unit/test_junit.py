@@ -32,7 +32,7 @@ ALLOWED = {
 def threshold(expression, result, value=None, lower=None, upper=None, samples=0, needed=None, why="", unit=""):
     return {
         "expression": expression, "result": result, "value": value, "lower": lower, "upper": upper,
-        "samples": samples, "needed": needed, "why": why, "unit": unit,
+        "samples": samples, "needed": needed, "needed_90": needed, "why": why, "unit": unit,
     }  # fmt: skip
 
 

@@ -104,6 +104,30 @@ def test_the_first_line_is_the_result_and_the_second_says_why(changes, first, wh
     assert (heading, second.startswith(f"**{why}")) == (f"### chatload: {first}", True), second
 
 
+def undecided(**changes):
+    both = {"needed": 700, "needed_90": 900, **changes}
+    return {**threshold("dropped.rate < 1%", "inconclusive", samples=300), **both}
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        # 600 s x 900 / 300 samples; the threshold that needs the most counts
+        ([undecided()], "A run of about 30 min like this one would probably settle it"),
+        ([undecided(), undecided(needed_90=6000)], "A run of about 3 h 20 min like this one would probably settle "),
+        ([undecided(needed_90=None)], "A run of about 24 min like this one would probably settle it"),
+        # chance decides about a run that lacks little
+        ([undecided(needed=301, needed_90=302)], "A run of about 15 min like this one would probably settle it"),
+        # not known for one of them: nothing is said
+        ([undecided(), undecided(needed=None, needed_90=None)], ""),
+        ([undecided(samples=0)], ""),
+    ],
+)
+def test_an_inconclusive_run_names_the_length_that_would_settle_it(thresholds, said):
+    text = markdown(summary(result="inconclusive", thresholds=thresholds, started_at=1000.0, ended_at=1600.0))
+    assert said in text if said else "like this one" not in text
+
+
 def test_books_that_do_not_balance_are_said_first():
     broken = summary(result="invalid")
     broken["books"].update(balanced=False, imbalances=["w1: 3 sessions started, 2 ended", "another"])

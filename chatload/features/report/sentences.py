@@ -1,5 +1,6 @@
 """Sentences about a run's summary, used by its reports, by errors and by the log."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from chatload.stats.rates import per_unit_text
 from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 
 NOTHING_TESTED = "nothing was tested"
+#: A run that is proposed is at least this many times as long.
+_LEAST_LONGER = 1.5
 
 
 def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -29,9 +32,25 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
     state = {RunResult.FAILED: "fail", RunResult.INCONCLUSIVE: "inconclusive"}.get(result)
     if count := sum(threshold["result"] == state for threshold in thresholds):
         was = "failed" if state == "fail" else f"{'is' if count == 1 else 'are'} inconclusive"
-        return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
+        said = f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
+        return result, said + (_longer_run(summary) if state == "inconclusive" else "")
     said = answer(summary)
     return result, said.removeprefix(f"{NOTHING_TESTED}: ") if result == RunResult.NOTHING_TESTED else said
+
+
+def _longer_run(summary: Mapping[str, Any]) -> str:
+    """Return how long a run would probably settle all inconclusive thresholds; empty if that is not known for one.
+
+    Samples grow with the length of a run. The whole run counts, not only the judged part, so that is rather too long.
+    """
+    undecided = [threshold for threshold in summary["thresholds"] if threshold["result"] == "inconclusive"]
+    started, ended = summary["started_at"], summary["ended_at"]
+    if started is None or ended is None or not all(each["needed"] and each["samples"] for each in undecided):
+        return ""
+    times = max((each["needed_90"] or each["needed"]) / each["samples"] for each in undecided)
+    # Where a run lacks less than this, chance can make the next one lack it too.
+    length = words.duration(60 * math.ceil(max(times, _LEAST_LONGER) * (ended - started) / 60)).removesuffix(" 0 s")
+    return f". A run of about {length} like this one would probably settle {'it' if len(undecided) == 1 else 'them'}"
 
 
 def answer(summary: Mapping[str, Any]) -> str:
