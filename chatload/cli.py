@@ -1,5 +1,6 @@
 """The `chatload` command: reports on runs, and finds the other commands."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +13,7 @@ import click
 from chatload import __version__, exit_codes
 from chatload.click_types import CONFIDENCE, COUNT, explain_quantities, warn
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
+from chatload.plausibility import unknown_variables
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
@@ -34,6 +36,8 @@ _LAZY = {
     "script": "chatload.features.script:script",
     "tune": "chatload.features.tune.command:tune",
 }
+#: Commands that send requests themselves. Locust names the unknown variables of runs, a campaign those of its steps.
+_SENDING = ("doctor", "probe")
 #: The report of more sessions than this takes longer than two seconds.
 _MANY = 100_000
 
@@ -95,7 +99,7 @@ def main() -> None:
       chatload forecast RUN --sessions 100000        what to expect at other loads
 
     Exit codes: 0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its
-    books do not balance or the ledger contradicts it, 4 inconclusive or nothing tested.
+    books do not balance or the ledger contradicts it, 4 inconclusive or nothing tested, 130 interrupted.
     """
 
 
@@ -303,6 +307,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _code(arguments: list[str]) -> int:
     try:
+        _warn_of_variables(arguments)
         result = main.main(arguments, prog_name="chatload", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -313,8 +318,10 @@ def _code(arguments: list[str]) -> int:
         return _fail(f"{error.format_message().rstrip('.')}{hint}", exit_codes.WRONG_USAGE)
     except ChatloadError as error:
         return _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return exit_codes.INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click turns an interrupt into Abort; else this is the answer to a question.
+        asked = isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt)
+        return _fail("nothing was started or written" if asked else "interrupted", exit_codes.INTERRUPTED)
     except OSError as error:
         if error.filename is not None:
             raise
@@ -322,6 +329,23 @@ def _code(arguments: list[str]) -> int:
         drop_output()
         return _fail(f"the output cannot be written ({error.strerror or error})", exit_codes.WRONG_USAGE)
     return result if isinstance(result, int) else exit_codes.PASSED
+
+
+def _warn_of_variables(arguments: Sequence[str]) -> None:
+    """Name the CHATLOAD_ variables that set nothing, for commands that send requests and for the simulator."""
+    command = next(iter(arguments), "")
+    if {"-h", "--help"} & set(arguments):
+        return
+    if command == "simulator":
+        # Those of runs may be set too; to know them takes too long here.
+        names = [name for name in os.environ if name.startswith("CHATLOAD_SIMULATOR")]
+        warn(unknown_variables(names, ["CHATLOAD_SIMULATOR_APIKEY"]))
+    elif command in _SENDING:
+        from chatload.run.settings import unknown_settings
+
+        pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+        after = [after for word, after in pairs if word == "--dialect"]
+        warn(unknown_settings([*after, *(word[10:] for word in arguments if word.startswith("--dialect="))]))
 
 
 def _fail(message: str, code: int) -> int:

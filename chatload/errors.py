@@ -1,6 +1,7 @@
 """The one error hierarchy, and how untrusted text is made safe for a terminal.
 
 ChatloadError
+├── UserInterruptError   a signal ended the command: exit code 130
 ├── NothingTestedError   too little was tested to answer the question: exit code 4
 └── UsageError           the user asked for something that cannot be done: one line, exit code 2
     └── FileError        a file of the user's is unreadable or says something unexpected
@@ -53,6 +54,12 @@ class ChatloadError(Exception):
     def __str__(self) -> str:
         parts = [self.message, self.hint] if self.hint else [self.message]
         return "; ".join(printable(part, MOST_TEXT) for part in parts)
+
+
+class UserInterruptError(ChatloadError):
+    """A signal ended the command, such as that of Ctrl-C."""
+
+    exit_code = exit_codes.INTERRUPTED
 
 
 class NothingTestedError(ChatloadError):

@@ -23,6 +23,12 @@ TIME_UNITS: Final[Mapping[str, tuple[int, int]]] = {
     "h": (1, 3600),
     "d": (1, 86_400),
 }
+#: The longest duration (seconds): 3650 days. What is longer is a slip, and clocks and files cannot hold it.
+LONGEST_S: Final = 3650 * 86_400.0
+#: The smaller units that may be meant where a duration is too long, the largest first.
+_MEANT: Final = ("h", "m", "s", "ms")
+#: What a duration is likely meant to be, at most (seconds): 30 days, as a long soak test.
+_LIKELY_S: Final = 30 * 86_400.0
 #: The largest whole number: above it a float has no fractions of it.
 MOST: Final = 10**15
 _UNSIGNED: Final = (
@@ -34,6 +40,14 @@ _PART: Final = re.compile(rf"({_UNSIGNED})\s*({'|'.join(sorted(TIME_UNITS, key=l
 _SEPARATOR: Final = re.compile(r"[,_ \xa0\u202f]")
 
 
+class TooLargeError(ValueError):
+    """A number is too large for a float."""
+
+
+class TooLongError(ValueError):
+    """A duration is longer than LONGEST_S. The message says what is expected, and what is likely meant."""
+
+
 def number(text: str) -> float:
     """Return a finite number: 4, 0.5, -1e3, 4,000. Raises ValueError."""
     found = _SIGNED.fullmatch(text.strip())
@@ -41,7 +55,7 @@ def number(text: str) -> float:
         raise ValueError(f"not a number: {text}")
     value = float(found[1] + _SEPARATOR.sub("", found[2]))
     if not isfinite(value):
-        raise ValueError(f"too large: {text}")
+        raise TooLargeError(f"too large: {text}")
     return value
 
 
@@ -54,10 +68,35 @@ def count(text: str) -> int:
 
 
 def duration(text: str, unit_needed: bool = False) -> float:
-    """Return the seconds in 45, 45s, 250ms, 8m, 1h, 1h30m or -2s. Raises ValueError.
+    """Return the seconds in 45, 45s, 250ms, 8m, 1h, 1h30m or -2s. Raises ValueError; TooLongError above LONGEST_S.
 
     unit_needed: 45 is refused.
     """
+    try:
+        seconds = _duration(text, unit_needed)
+    except TooLargeError:
+        seconds = inf
+    if abs(seconds) > LONGEST_S:
+        raise TooLongError(f"expected at most 10 years (3650d){_likely(text)}")
+    return seconds
+
+
+def _likely(text: str) -> str:
+    """Return the same number in the largest unit that makes a likely duration, as a question."""
+    found = _SIGNED.fullmatch(text.strip()) or _PART.fullmatch(text.strip())
+    if found is None:
+        return ""
+    amount = re.sub("[a-z ]+$", "", text.strip())
+    for unit in _MEANT:
+        try:
+            if 0 < abs(seconds := _seconds(number(amount), unit)) <= _LIKELY_S:
+                return f"; did you mean {amount}{unit}, that is {seconds:.10g}s?"
+        except ValueError:
+            return ""
+    return ""
+
+
+def _duration(text: str, unit_needed: bool) -> float:
     if _SIGNED.fullmatch(text.strip()) and not unit_needed:
         return number(text)
     rest = text.strip()
@@ -134,6 +173,8 @@ class Quantity:
         try:
             # A number is read as its text: it has the same default unit and the same checks.
             value = self.parse(given if isinstance(given, str) else repr(given))
+        except TooLongError:
+            raise
         except ValueError:
             raise ValueError(f"expected {self.expected}") from None
         low = value > self.least if self.above else value >= self.least

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +30,22 @@ def workloads() -> dict[str, str]:
 
 
 def path_of(name: str) -> Path:
-    """Return the file of a workload. Raises UsageError if there is none of this name."""
-    path = FOLDER / f"{name}.py"
-    if name not in workloads():
-        raise UsageError(f"no workload is named {name!r}", f"expected one of {', '.join(workloads())}")
+    """Return the file of a workload. Raises UsageError if there is none of this name; it names the nearest one."""
+    known = workloads()
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"no workload is named {name!r}", f"{meant}expected one of {', '.join(known)}")
+    return FOLDER / f"{name}.py"
+
+
+def _own_file(name: str) -> Path:
+    """Return the path of a user's locustfile. Raises UsageError if it does not exist; it names the nearest one."""
+    path = Path(name)
+    if not path.is_file():
+        near = get_close_matches(path.name, [other.name for other in path.parent.glob("*.py")], 1)
+        hint = f"did you mean {path.with_name(near[0])}?" if near else "chatload locustfile lists the workloads"
+        raise UsageError(f"{name}: no such file", hint)
     return path
 
 
@@ -42,16 +55,23 @@ def name_of(locustfile: str) -> str:
     return path.stem if path.parts[-3:-1] == ("chatload", FOLDER.name) and path.stem in workloads() else ""
 
 
+def headless_run(name: str, *options: str) -> tuple[str, ...]:
+    """Return the command of a headless run of a workload that prints only chatload's own results."""
+    command = (sys.executable, "-m", "chatload", "run", name)
+    return (*command, "--headless", "--only-summary", "--loglevel", "WARNING", "--hide-locust-stats", *options)
+
+
 @click.command(short_help="Print the path of a workload for locust -f.")
 @click.argument("name", required=False, metavar="[WORKLOAD]")
 def locustfile(name: str | None) -> None:
     """Print the path of a workload that is installed with chatload, for locust -f.
 
-    Without a name: list them.
+    Without a name: list them, each with what it does. Copy one to write a workload of your own.
 
     \b
     Examples: chatload locustfile
               locust -f "$(chatload locustfile arrivals)" --host URL
+              cp "$(chatload locustfile chat)" mine.py
     """
     if name is not None:
         click.echo(path_of(name))
@@ -76,13 +96,25 @@ def run(name: str, options: tuple[str, ...]) -> None:
     Ctrl-C ends the run.
 
     \b
+    The options that most runs need:
+      --host URL            the chat service, such as https://chat.example
+      -u N -r N             500 customers, 20 more each second: -u 500 -r 20
+      -t TIME               end after this time, such as 10m
+      --headless            without web UI, as in CI
+      --run-dir DIR         where the report goes, such as reports/nightly
+      --gate standard       thresholds that any chat service should meet
+    chatload options lists those of chatload, locust --help those of Locust.
+
+    \b
     Examples: chatload run chat --host URL
               chatload run arrivals --host URL --headless -t 30m \\
                 --arrival-rate 4000/h
+              chatload run mine.py --host URL --headless -u 10 -t 1m
     """
-    path = Path(name) if name.endswith(".py") else path_of(name)
-    if not path.is_file():
-        raise UsageError(f"{name}: no such file", "chatload locustfile lists the workloads")
+    own = Path(f"{name}.py")
+    if not name.endswith(".py") and name not in workloads() and own.is_file():
+        raise UsageError(f"no workload is named {name!r}", f"did you mean {own}, your locustfile?")
+    path = _own_file(name) if name.endswith(".py") else path_of(name)
     sys.stdout.flush()
     sys.stderr.flush()
     # -P: as the command locust, which does not import modules from the current folder.

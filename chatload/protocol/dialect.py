@@ -241,7 +241,7 @@ def _mistakes(dialect: Dialect) -> Iterator[tuple[str, str]]:
         key = f"operations.{operation}"
         for field in wire.parameters:
             if field not in OPERATION_FIELDS[operation]:
-                yield f"{key}.parameters.{field}", unknown_key(OPERATION_FIELDS[operation])
+                yield f"{key}.parameters.{field}", unknown_key(OPERATION_FIELDS[operation], field)
         for field, expected in _mistaken_names(request, wire):
             yield f"{key}.parameters.{field}", expected
         for own, expected in _mistaken_content(operation, wire):

@@ -102,7 +102,7 @@ def one_of(known: Collection[str]) -> AfterValidator:
 
     def check(key: str) -> str:
         if key not in known:
-            raise ValueError(unknown_key(known))
+            raise ValueError(unknown_key(known, key))
         return key
 
     return AfterValidator(check)

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
@@ -178,15 +179,18 @@ _EXPECTED = {
 def _expected(error: ErrorDetails, model: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind in _UNKNOWN:
-        return unknown_key(_known(model, error["loc"][:-1]))
+        return unknown_key(_known(model, error["loc"][:-1]), str(error["loc"][-1]))
     if kind == "value_error":
         return str(context["error"])
     expected = _EXPECTED.get(kind)
     return expected.format(**context).replace("'", '"') if expected else error["msg"]
 
 
-def unknown_key(known: Iterable[str]) -> str:
-    return f"unknown key; expected one of {', '.join(known)}"
+def unknown_key(known: Iterable[str], given: str) -> str:
+    """Return what is expected in place of an unknown key; it names the nearest known one."""
+    known = list(known)
+    near = get_close_matches(given, known, 1)
+    return f"unknown key; expected one of {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _known(model: Any, place: tuple[int | str, ...]) -> Iterable[str]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -28,10 +29,14 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script, script_table
 from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
-from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
+from chatload.plausibility import unknown_variables
+from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect, variables_of
 from chatload.protocol.toml_file import format_toml, loads_toml, read_toml
 from chatload.run.windows import KEEP_S
+from chatload.target import VARIABLE as CONFIG_VARIABLE
 
+#: The variable of `chatload simulator`, which may be set beside those of runs.
+SIMULATOR_KEY: Final = "CHATLOAD_SIMULATOR_APIKEY"
 #: The names of the gates; `chatload.thresholds.gate` has their thresholds.
 GATES: Final = ("standard",)
 
@@ -236,6 +241,8 @@ class Option:
             raise UsageError(f"{self.flag} {given}: expected one of {', '.join(filter(None, self.choices))}")
         try:
             return self.kind.parse(given.strip())
+        except units.TooLongError as error:
+            raise UsageError(f"{self.flag} {given}: {error}") from None
         except ValueError:
             raise UsageError(f"{self.flag} {given}: expected {self.kind.expected}") from None
 
@@ -622,6 +629,10 @@ OTHER_OPTIONS: Final = (
         "--prometheus-host", "Address that --prometheus-port is opened on.", "127.0.0.1", metavar="ADDRESS",
         web_ui=False,
     ),
+    Option(
+        "--hide-locust-stats", "Do not print Locust's own tables: the summary of the run has their figures.", "", FLAG,
+        web_ui=False,
+    ),
     Option("--run-dir", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR"),
     Option(
         "--no-report", "Do not write report.html when the run has ended; chatload report writes it later.", "", FLAG,
@@ -643,6 +654,20 @@ def option_of(setting: str) -> Option:
     option = SETTINGS[setting].option
     assert option is not None
     return option
+
+
+def unknown_settings(dialects: Iterable[str]) -> list[str]:
+    """Return a warning for each CHATLOAD_ variable of the environment that nothing reads (see `known_variables`)."""
+    return unknown_variables(os.environ, known_variables(dialects))
+
+
+def known_variables(dialects: Iterable[str]) -> set[str]:
+    """Return the environment variables that an option, a file of chatload or a dialect reads.
+
+    dialects: names or files of all dialects in use. Raises FileError if such a file cannot be read.
+    """
+    options = {option.variable for group in OptionGroup for option in options_of(group)}
+    return {*options, CONFIG_VARIABLE, SIMULATOR_KEY}.union(*map(variables_of, dialects))
 
 
 def values_of(options: Any) -> dict[str, Any]:

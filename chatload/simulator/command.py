@@ -198,7 +198,8 @@ class Simulator:
             ChatloadError: it did not start; its own message is on stderr.
         """
         command = [sys.executable, "-m", "chatload", "simulator", "--port", "0", *map(str, options)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # Not in the terminal's process group: Ctrl-C would end it before the chats of its user have disconnected.
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self._process.stdout is not None
         announced = self._process.stdout.readline().split()
         if announced[:2] != ["listening", "on"]:

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
-from chatload.plausibility import doubtful, unknown_variables
-from chatload.protocol.dialect import variables_of
+from chatload.plausibility import doubtful
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail
-from chatload.run.settings import OF_A_CLASS, SETTINGS, OptionGroup, RunSettings, option_of, options_of
+from chatload.run.settings import OF_A_CLASS, SETTINGS, RunSettings, option_of
 from chatload.sockets import local_ports, raise_file_limit
 from chatload.swarm import log
-from chatload.swarm.classes import UserClass
-from chatload.target import VARIABLE as CONFIG_VARIABLE
 from chatload.target import TargetRules
 from chatload.thresholds.gate import Gate
 from chatload.transport import OpenTransport
@@ -23,8 +20,6 @@ from chatload.transport import OpenTransport
 #: Requests per message of a customer: StartTyping, StopTyping, SendMessage.
 _PER_MESSAGE = 3
 _SERVICE_TRIES = 3
-#: The variable of `chatload simulator`, which may be set for both.
-SIMULATOR_KEY = "CHATLOAD_SIMULATOR_APIKEY"
 #: The HTTP statuses of a request without a valid login.
 _REFUSED_LOGIN = (401, 403)
 _UNREACHABLE = frozenset(
@@ -76,18 +71,6 @@ def doubts(run: RunSettings, gate: Gate) -> list[str]:
         }
         found += [f"user class {one.name}: {text}" for flag in own for text in doubtful({**numbers, **own}, flag)]
     return found
-
-
-def unknown_settings(dialect: str, classes: Iterable[UserClass] = ()) -> list[str]:
-    """Return a warning for each CHATLOAD_ variable of the environment that neither an option nor a dialect reads.
-
-    dialect: of the options. classes: the user classes, which may have dialects of their own.
-    """
-    dialects = {dialect, *(one.own["dialect"] for one in classes if "dialect" in one.own)}
-    options = {option.variable for group in OptionGroup for option in options_of(group)}
-    return unknown_variables(
-        os.environ, {*options, CONFIG_VARIABLE, SIMULATOR_KEY, *set().union(*map(variables_of, dialects))}
-    )
 
 
 def refuse_beyond_limits(options: Namespace) -> None:

@@ -1,5 +1,6 @@
 """Installs chatload in a Locust process: workarounds, options, and what happens at Locust's events."""
 
+import logging
 import os
 import sys
 import time
@@ -20,9 +21,8 @@ from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
 from chatload.render.terminal import render
 from chatload.run.reader import RunReader
-from chatload.run.settings import OptionGroup, option_of
+from chatload.run.settings import OptionGroup, option_of, unknown_settings
 from chatload.swarm import log, options, patches
-from chatload.swarm.checks import unknown_settings
 from chatload.swarm.classes import read_classes
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
@@ -77,13 +77,16 @@ def _init(environment: Environment, **_: Any) -> None:
     parsed: Any = environment.parsed_options
     waits_for_workers = not run.role.holds_chats and bool(parsed and parsed.headless)
     run.signals = Signals(environment.runner, waits_for_workers, lambda: _end_at_once(run))
+    if getattr(parsed, "hide_locust_stats", False):
+        logging.getLogger("locust.stats_logger").disabled = True
     if coordinator is None:
         return
     limit_users(environment.runner, lambda: _session_ceiling(environment), coordinator.add_note)
     if parsed is None:
         return
     try:
-        for warning in unknown_settings(parsed.dialect, read_classes(environment.user_classes)):
+        own = [one.own["dialect"] for one in read_classes(environment.user_classes) if "dialect" in one.own]
+        for warning in unknown_settings([parsed.dialect, *own]):
             log.warning("chatload: %s", warning)
         for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
             if hasattr(shape, "load_controller"):

@@ -15,7 +15,7 @@ CORE = (
     "chatload/features/tune", "chatload/features/combine",
 )  # fmt: skip
 #: What a feature shows and starts is not measured.
-NOT_CORE = ("command", "interval_sweep", "load", "view")
+NOT_CORE = ("command", "load", "view")
 #: Tests are looked for here; the slower kinds (real sockets, browsers) are not run.
 TESTS = ("tests/unit", "tests/virtual")
 #: These take too long to try each mutant on.

@@ -1,7 +1,6 @@
 """A campaign whose steps are not run: each leaves the result that a test wants, in the time that it wants."""
 
 import json
-from pathlib import Path
 
 from chatload.children import ChildEnd
 from chatload.features.campaign.campaign_file import load_campaign
@@ -54,28 +53,43 @@ RESULTS = {
 
 def step_of(command):
     """The step that a command line is for."""
-    names = {"capacity_search.py": CAPACITY, "proof_run.py": PROOF}
-    return next(names.get(Path(part).name) or CampaignStep(part) for part in command if Path(part).name in
-                {*names, "doctor", "probe", "tune", "plan"})  # fmt: skip
+    name = command[command.index("chatload") + 1]
+    if name == "run":
+        return {"capacity": CAPACITY, "arrivals": PROOF}[command[command.index("run") + 1]]
+    return CampaignStep(name)
+
+
+class StagedHost:
+    """A host that is up, unless `down` says why it is not."""
+
+    down = ""
+
+    def trouble(self):
+        return self.down
+
+    def is_up(self):
+        return not self.down
 
 
 class StagedCampaign:
     """A campaign in a folder. exits, results: by step, in place of 0 and of RESULTS; took_s: by step, instead of 60 s.
 
-    interrupts: the steps during which a signal comes. commands: of all steps that were begun. said: to the user.
+    interrupts: the steps during which a signal comes. outages: those during which the host goes down. commands: of all
+    steps that were begun. said: to the user.
     """
 
     def __init__(self, folder, text=FILE, rules=TargetRules()):
         self.folder, self.rules = folder, rules
         folder.mkdir(exist_ok=True)
         (folder / COPY_FILE).write_text(text)
-        self.exits, self.results, self.took_s, self.interrupts = {}, {}, {}, set()
+        self.exits, self.results, self.took_s, self.interrupts, self.outages = {}, {}, {}, set(), set()
+        self.host = StagedHost()
         self.commands, self.said = {}, []
         self.now = 1_000_000.0
 
     def run(self):
         findings = Findings(load_campaign(self.folder / COPY_FILE), self.folder, self.rules)
-        return CampaignCourse(findings, self.said.append, self._child, lambda: self.now).run()
+        return CampaignCourse(findings, self.said.append, self._child, self.host, lambda: self.now).run()
 
     @property
     def found(self):
@@ -85,17 +99,19 @@ class StagedCampaign:
     def begun(self):
         return [step.value for step in self.commands]
 
-    def _child(self, command, output):
+    def _child(self, command, output, wanted):
         step = step_of(command)
         self.commands[step] = list(command)
         self.now += self.took_s.get(step, 60.0)
         if step in self.interrupts:
             output.write_text('{"half')
             return ChildEnd(0, asked_by=15)
+        if step in self.outages:
+            self.host.down = "connection refused"
         result = {**RESULTS[step], **self.results.get(step, {})}
         printed = step in (DOCTOR, PROBE, PLAN)
         (output if printed else output.with_name(RESULT_FILES[step])).write_text(json.dumps(result))
-        return ChildEnd(self.exits.get(step, 0))
+        return ChildEnd(self.exits.get(step, 0), unwanted=not wanted())
 
 
 def option(command, flag):

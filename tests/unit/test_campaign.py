@@ -3,14 +3,23 @@
 import io
 import itertools
 import json
+import math
 
 import pytest
 
 from chatload import cli, exit_codes
-from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError
-from chatload.features.campaign.budget import CampaignBudget, ChatShape, choose_sweep, proof_s, search_ceiling
+from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError, UserInterruptError
+from chatload.features.campaign.budget import (
+    CampaignBudget,
+    ChatShape,
+    PeakLoad,
+    ProofLoad,
+    choose_sweep,
+    proof_load,
+    proof_s,
+    search_ceiling,
+)
 from chatload.features.campaign.campaign_file import load_campaign
-from chatload.features.campaign.course import CampaignInterruptedError
 from chatload.features.campaign.results import (
     CapacityResult,
     DoctorResult,
@@ -21,6 +30,7 @@ from chatload.features.campaign.results import (
 )
 from chatload.features.campaign.rules import RULES, CampaignStep, Decision, goes_on, rule_of
 from chatload.features.campaign.view import result_sentence
+from chatload.features.plan.queueing import above
 from chatload.hours import AllowedHours
 from chatload.stats.rates import per_unit_upper
 from chatload.target import TargetRules
@@ -47,6 +57,15 @@ def staged(tmp_path):
         ),
         (("5%", "150%"), "target_drop_rate: expected a share below 1"),
         (('"4.5s"', "true"), "flex_disconnect_timeout: expected a duration"),
+        (
+            ('time_available = "30m"', 'time_available = "30m"\npersona = "browser"'),
+            "persona: expected strict or widget",
+        ),
+        (
+            ('time_available = "30m"', 'time_available = "30m"\npatience = "3m"'),
+            "the demand is wrong: patience needs agents",
+        ),
+        (("chats_per_hour = 4000", 'arrival_profile = "gone.csv"'), "arrival_profile: there is no file gone.csv"),
         (("chats_per_hour", "chats_per_our"), "chats_per_our: unknown key; expected one of host,"),
         (
             ("chats_per_hour = 4000", "growth = 0.1"),
@@ -93,16 +112,39 @@ def test_a_missed_target_is_never_gone_past():
 
 def budget(**changes):
     values = {"chats": ChatShape(480.0, 0.01, 45.0), "time_s": 10_800.0, "timeout_s": 45.0, "interval_s": 3.0,
-              "per_chat": (0.36, 0.05), "ceiling": 1000, "peak_chats": 606}  # fmt: skip
+              "per_chat": (0.36, 0.05), "ceiling": 1000, "peak": PeakLoad(606, 0.001)}  # fmt: skip
     return CampaignBudget(**{**values, **changes})
 
 
 def test_a_proof_shows_the_target_with_one_drop():
-    # 8-minute chats: 1 % is 0.0754 drops per chat-hour. 300 chats for 12.6 min are 63 chat-hours.
+    # 8-minute chats: 1 % is 0.0754 drops per chat-hour. The number of open chats builds up in one chat length.
     chats = ChatShape(480.0, 0.01, 45.0)
     assert chats.drops_per_hour == pytest.approx(0.07538, rel=1e-3)
-    hours = 300 * (proof_s(chats, 300) - chats.ramp_s) / 3600
+    time_s = proof_s(chats, ProofLoad(267.0, 1.0))
+    hours = 267 * (time_s - 480 * -math.expm1(-time_s / 480)) / 3600
     assert per_unit_upper(1, hours) < chats.drops_per_hour < per_unit_upper(2, hours)
+    # Many chats show the target at once; the proof still lasts until about as many are open as at the peak.
+    assert proof_s(chats, ProofLoad(1e6, 1.0)) == 3 * 480
+
+
+def test_a_proof_has_the_rate_at_which_the_plan_is_exceeded_as_rarely_as_it_allows():
+    chats, peak = ChatShape(480.0, 0.01, 45.0), PeakLoad(606, 0.001)
+    # 4 000 chats an hour of 8 minutes: 533.3 are open on average, and more than 606 for 0.1 % of the time.
+    assert peak.mean == pytest.approx(4000 * 480 / 3600, rel=1e-3)
+    assert above(606, peak.mean) == pytest.approx(0.001)
+    both = proof_load(chats, peak, 2, 2, 1000)
+    one = proof_load(chats, peak, 2, 1, 500)
+    assert both.chats == peak.mean and one.chats == peak.mean / 2 and both.part == one.part == 1
+    assert 3600 * one.rate_per_s(480.0) == pytest.approx(2000, rel=1e-3)
+
+
+def test_random_arrivals_seldom_exceed_what_the_host_holds():
+    """A host that holds just its part of the planned number gets a little less than its part of the rate."""
+    chats, peak = ChatShape(480.0, 0.01, 45.0), PeakLoad(1000, 0.001)
+    load = proof_load(chats, peak, 10, 1, 100)
+    assert load.part == pytest.approx(load.chats / (peak.mean / 10)) and 0.7 < load.part < 1
+    assert above(100, load.chats) == pytest.approx(chats.other_limit / 10)
+    assert load.most_chats <= 102
 
 
 def test_a_sweep_uses_the_time_that_there_is_and_no_more():
@@ -141,10 +183,53 @@ def test_each_step_is_told_what_the_steps_before_found(staged):
     # A sweep at 80 % of the 40 chats that the host holds.
     assert option(staged.commands[TUNE], "--users") == "32"
     assert option(staged.commands[PLAN], "--poll-interval") == "2.8744"
-    # 77 chats on 2 servers; one server is behind the host.
+    # 4 000 chats an hour on 2 servers; one server is behind the host.
     proof = staged.commands[PROOF]
-    assert option(proof, "--users") == "39" and option(proof, "--refresh-fraction") == "0.8"
-    assert "dropped.rate < 5%" in proof and option(proof, "--max-sessions" if "--max-sessions" in proof else "-f")
+    assert 3600 * float(option(proof, "--arrival-rate")) == pytest.approx(2000, rel=0.02)
+    assert option(proof, "--users") == "1" and option(proof, "--refresh-fraction") == "0.8"
+    assert "dropped.rate < 5%" in proof and "--max-sessions" not in proof and "--max-open" not in proof
+
+
+DAY = """
+host = "http://127.0.0.1:9"
+arrival_profile = "day.csv"
+handling_time = "48s"
+agents = 60
+patience = "30s"
+persona = "widget"
+script = "customers.toml"
+flex_disconnect_timeout = "4.5s"
+target_drop_rate = "5%"
+time_available = "30m"
+"""
+
+
+@pytest.fixture
+def day(tmp_path, monkeypatch):
+    """The folder of a campaign for a day with few agents, and customers in the vendor's client."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "day.csv").write_text("time,chats_per_hour\n8:00,400\n9:00,4000\n10:00,4000\n11:00,400\n")
+    (tmp_path / "customers.toml").write_text("typing = 1.0\n")
+    (tmp_path / "day.toml").write_text(DAY)
+    return tmp_path
+
+
+def test_a_day_with_few_agents_and_customers_in_a_browser(day):
+    staged = StagedCampaign(day / "day", DAY)
+    assert staged.run().exit_code == 0 and staged.begun == [*ALL[:3], *ALL[4:]]
+    assert "4/6 tune: left out: the client (widget) polls at its own interval" in staged.said
+    plan = staged.commands[PLAN]
+    told = [option(plan, flag) for flag in ("--arrival-profile", "--agents", "--patience", "--poll-interval")]
+    assert told == ["day.csv", "60", "30", "3"] and "--chats-per-hour" not in plan
+    # A chat is open for longer than it is with an agent: in all steps.
+    open_s = staged.found.demand.open_s
+    assert 48 < open_s < 60
+    for step in (DOCTOR, CAPACITY, PROOF):
+        assert float(option(staged.commands[step], "--chat-length")) == pytest.approx(open_s)
+    for step in (CAPACITY, PROOF):
+        command = staged.commands[step]
+        assert option(command, "--persona") == "widget" and option(command, "--script") == "customers.toml"
+        assert not [word for word in command if word.startswith("--refresh")]
 
 
 def test_a_configured_timeout_that_the_measurement_allows_is_used(staged):
@@ -165,8 +250,35 @@ def test_the_ceilings_hold_for_every_step(tmp_path):
         assert int(option(staged.commands[step], "--max-sessions")) <= 30
         assert option(staged.commands[step], "--max-requests-per-s") == "20"
     assert int(option(staged.commands[TUNE], "--users")) == 24
+    # Random arrivals are cut off at the ceiling, which they seldom reach.
+    assert option(staged.commands[PROOF], "--max-open") == "30"
+    assert above(30, 48 * float(option(staged.commands[PROOF], "--arrival-rate"))) < 0.006
     # A plan refuses a search that certifies nothing.
     assert option(staged.commands[PLAN], "--sessions-per-server") == "30" and "--run" not in staged.commands[PLAN]
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+@pytest.mark.parametrize(("sessions", "rate"), [(24, 100.0), (60, 1000.0), (1000, 50.0)])
+def test_no_step_exceeds_a_ceiling_however_large_the_demand_is(tmp_path, sessions, rate, processes):
+    text = FILE.replace("= 4000", "= 400_000").replace("30m", "500h") + f"processes = {processes}\n"
+    staged = StagedCampaign(tmp_path / "peak", text, TargetRules(max_sessions=sessions, max_requests_per_s=rate))
+    held = int(min(sessions, rate))
+    staged.results[CAPACITY] = {"kind": "generator", "held": held, "why": "the ceiling", "capacity": None}
+    staged.results[PLAN] = {
+        "servers": {"needed": 5500 // held + 1, "spare": 1, "total": 5500 // held + 2},
+        "peak": {"mean_chats": 5333.3, "chats": 5560},
+    }
+    staged.exits[CAPACITY] = 4
+    assert staged.run().exit_code == 0
+    assert int(option(staged.commands[PROBE], "--sessions")) <= sessions
+    for step in (CAPACITY, TUNE, PROOF):
+        command = staged.commands[step]
+        assert int(option(command, "--max-sessions")) <= sessions
+        assert float(option(command, "--max-requests-per-s")) <= rate
+    most = int(option(staged.commands[PROOF], "--max-open")) * int(option(staged.commands[PROOF], "--users"))
+    assert 1 <= most <= sessions and int(option(staged.commands[TUNE], "--users")) <= held
+    # So few chats are open on average that those at the ceiling are a small share.
+    assert above(held, 48 * float(option(staged.commands[PROOF], "--arrival-rate"))) < 0.006
 
 
 @pytest.mark.parametrize(
@@ -174,7 +286,7 @@ def test_the_ceilings_hold_for_every_step(tmp_path):
     [
         (PROBE, 4, {"timeout_s": None, "timeout_lower_s": None, "timeout_upper_s": None}, ALL, 0),
         (CAPACITY, 4, {"kind": "undecided", "held": 12, "why": "too few samples", "capacity": None}, ALL[:3], 4),
-        (CAPACITY, 4, {"kind": "generator", "held": 12, "why": "the ceiling", "capacity": None}, ALL, 0),
+        (CAPACITY, 4, {"kind": "generator", "held": 20, "why": "the ceiling", "capacity": None}, ALL, 0),
         (TUNE, 1, {"result": "none", "recommended": None}, ALL[:4], 1),
         (TUNE, 4, {"result": "inconclusive", "recommended": None}, ALL, 0),
         (PLAN, 1, {}, ALL[:5], 1),
@@ -211,7 +323,7 @@ def test_a_step_without_an_answer_is_done_again(staged, step, exit_code, code):
 
 def test_an_interrupted_campaign_goes_on_where_it_was(staged):
     staged.interrupts = {TUNE}
-    with pytest.raises(CampaignInterruptedError, match="the same command resumes the campaign"):
+    with pytest.raises(UserInterruptError, match="the same command resumes the campaign"):
         staged.run()
     assert staged.begun == ALL[:4] and not (staged.folder / TUNE.folder / "step.json").exists()
     staged.interrupts = set()
@@ -219,15 +331,48 @@ def test_an_interrupted_campaign_goes_on_where_it_was(staged):
     assert staged.run().exit_code == 0 and staged.begun == ALL[3:]
 
 
+@pytest.mark.parametrize(("step", "exit_code"), [(PROBE, 4), (CAPACITY, 0), (TUNE, 1), (PROOF, 1)])
+def test_a_host_that_goes_down_in_a_step_is_no_answer(staged, step, exit_code):
+    staged.outages, staged.exits[step] = {step}, exit_code
+    with pytest.raises(NothingTestedError) as stopped:
+        staged.run()
+    assert str(stopped.value) == (
+        f"{step} has no result: the host went down; http://127.0.0.1:9 cannot be reached (connection refused); "
+        "once it is up, the same command resumes the campaign"
+    )
+    assert stopped.value.exit_code == 4 and not (staged.folder / step.folder / "step.json").exists()
+    # It is still down: nothing is begun.
+    staged.commands.clear()
+    with pytest.raises(NothingTestedError, match=f"^{step} was not begun; http://127.0.0.1:9 cannot be reached"):
+        staged.run()
+    assert staged.begun == []
+    staged.outages, staged.host.down = set(), ""
+    staged.exits.clear()
+    assert staged.run().exit_code == 0 and staged.begun == ALL[ALL.index(step) :]
+
+
+def test_the_plan_needs_no_host(staged):
+    staged.outages, staged.exits[PLAN] = {PLAN}, 4
+    with pytest.raises(NothingTestedError, match=r"^proof was not begun"):
+        staged.run()
+    assert staged.begun == ALL[:5] and (staged.folder / PLAN.folder / "step.json").exists()
+
+
+def test_a_host_that_goes_down_after_a_step_that_passed_takes_nothing_from_it(staged):
+    staged.outages = {PROOF}
+    staged.host.is_up = lambda: True  # it had not been asked
+    assert staged.run().exit_code == 0
+
+
 def test_nothing_is_half_written(staged):
     staged.interrupts = {PLAN}
-    with pytest.raises(CampaignInterruptedError):
+    with pytest.raises(UserInterruptError):
         staged.run()
     assert not (staged.folder / PLAN.folder / "plan.json").exists()
 
 
 def test_a_sweep_that_does_not_fit_is_left_out_and_a_proof_is_not(staged):
-    staged.took_s[CAPACITY] = 1400.0
+    staged.took_s[CAPACITY] = 1380.0
     assert staged.run().exit_code == 0
     assert (
         staged.begun == [*ALL[:3], *ALL[4:]]
@@ -278,7 +423,7 @@ def test_it_says_its_duration_and_its_load_and_asks(written, capsys, tmp_path):
     assert campaign(written) == 2
     told = capsys.readouterr()
     answer = " ".join(told.out.split())
-    assert "campaign on http://127.0.0.1:9: about 21 min 16 s, 30 min 0 s at most; up to 154 chats open" in answer
+    assert "campaign on http://127.0.0.1:9: about 21 min 48 s, 30 min 0 s at most; up to 154 chats open" in answer
     assert "What would shorten it" in told.out and "there is no terminal; add --yes" in told.err
     assert not (tmp_path / "peak").exists()
 
@@ -305,6 +450,21 @@ def test_another_file_does_not_resume_a_campaign(written, capsys, tmp_path):
     written.write_text(FILE.replace("4000", "5000"))
     assert campaign(written, "--yes") == 2
     assert "peak.toml: chats_per_hour changed since the campaign in " in capsys.readouterr().err
+
+
+def test_another_profile_or_script_does_not_resume_a_campaign(day, capsys):
+    staged = StagedCampaign(day / "day", DAY)
+    for copy, name in staged.found.file.inputs.items():
+        (staged.folder / copy).write_text((day / name).read_text())
+    staged.run()
+    for name in ("day.csv", "customers.toml"):
+        kept = (day / name).read_text()
+        (day / name).write_text(kept + "\n")
+        assert campaign("day.toml", "--yes") == 2
+        assert f"day.toml: {name} changed since the campaign in day began" in capsys.readouterr().err
+        (day / name).write_text(kept)
+    # Each step has ended: the same answer, and nothing is loaded.
+    assert campaign("day.toml", "--yes") == 0
 
 
 def test_a_foreign_folder_and_a_refused_host_are_left_alone(written, capsys, tmp_path):

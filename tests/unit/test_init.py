@@ -122,6 +122,24 @@ def test_a_workload_has_a_name_and_a_path():
         path_of("../cli")
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("locustfile arrival", "no workload is named 'arrival'; did you mean arrivals? expected one of arrivals,"),
+        ("run capacty --host x", "no workload is named 'capacty'; did you mean capacity?"),
+        ("run mine", "no workload is named 'mine'; did you mean mine.py, your locustfile?"),
+        ("run mime.py", "mime.py: no such file; did you mean mine.py?"),
+        ("run other.py", "other.py: no such file; chatload locustfile lists the workloads"),
+    ],
+)
+def test_a_wrong_name_gets_the_nearest_one(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("")
+    with pytest.raises(SystemExit) as left:
+        cli.run(words.split())
+    assert left.value.code == 2 and capsys.readouterr().err.startswith(f"chatload: {says}")
+
+
 def test_a_run_becomes_the_locust_process(monkeypatch):
     became = []
     monkeypatch.setattr("os.execv", lambda program, words: became.append(words[1:]))

@@ -25,6 +25,7 @@ ALLOWED = {
     "failure": (("testcase",), (), ("type", "message")),
     "error": (("testcase",), (), ("type", "message")),
     "skipped": (("testcase",), (), ("type", "message")),
+    "system-out": (("testsuite",), (), ()),
 }
 
 
@@ -59,7 +60,7 @@ def assert_as_jenkins_reads_it(text):
         assert not set(element.get("time", "0")) - set("0123456789.")
     for suite in root.iter("testsuite"):
         found = list(suite.iter("testcase"))
-        assert int(suite.get("tests")) == len(found) == len(suite)
+        assert int(suite.get("tests")) == len(found) == len(suite) - len(suite.findall("system-out"))
         for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert int(suite.get(name)) == sum(state(case) == tag for case in found), name
 
@@ -90,6 +91,13 @@ def test_a_threshold_is_a_case(result, allow, expected):
         assert case[0].get("message").endswith("too few")
         assert case[0].get("message").startswith("inconclusive: ") == (result == "inconclusive")
         assert "upper: 0.03\nsamples: 100\nneeded: 299" in case[0].text
+
+
+def test_the_judged_part_is_the_output_of_the_suite():
+    part = {"start": 1060.0, "end": 1300.0, "given": True}
+    said = ElementTree.fromstring(junit(summary(judged=part))).findtext("testsuite/system-out")
+    assert said.endswith("are judged from 1 min 0 s to 5 min 0 s of the run, as --judge says")
+    assert "system-out" not in junit(summary(judged=None))
 
 
 def test_a_run_given_up_early_is_a_failure():

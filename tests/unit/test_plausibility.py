@@ -7,9 +7,8 @@ from chatload import cli
 from chatload.errors import UsageError
 from chatload.plausibility import PAIRS, VALUES, doubtful, unknown_variables
 from chatload.protocol.dialect import variables_of
-from chatload.run.settings import ClassSettings, RunSettings
-from chatload.swarm.checks import doubts, unknown_settings
-from chatload.swarm.classes import UserClass
+from chatload.run.settings import ClassSettings, RunSettings, unknown_settings
+from chatload.swarm.checks import doubts
 from chatload.thresholds.gate import make_gate
 
 #: One doubtful value for each rule, and the warning.
@@ -127,13 +126,35 @@ def test_the_variables_of_options_files_and_dialects_are_known(monkeypatch, tmp_
     for name in ("CHATLOAD_REFRESH_POLICY", "CHATLOAD_CONFIG", "CHATLOAD_SIMULATOR_APIKEY", "CHATLOAD_RUN_DIR"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("CHATLOAD_TOKEN", "x")
-    others = [text for text in unknown_settings("gms-v2") if "CHATLOAD_TOKEN" not in text]
+    others = [text for text in unknown_settings(["gms-v2"]) if "CHATLOAD_TOKEN" not in text]
     dialect = tmp_path / "mine.toml"
     dialect.write_text('[request.headers]\nToken = { env = "CHATLOAD_TOKEN" }\n')
     assert variables_of(str(dialect)) == {"CHATLOAD_TOKEN"} and variables_of("gms-v2") == set()
-    assert unknown_settings(str(dialect)) == others
-    assert unknown_settings("gms-v2", [UserClass("App", own={"dialect": str(dialect)})]) == others
-    assert len(unknown_settings("gms-v2")) == len(others) + 1
+    assert unknown_settings([str(dialect)]) == others
+    assert len(unknown_settings(["gms-v2"])) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "told"),
+    [
+        (["doctor", "--users", "x"], "CHATLOAD_DIALEKT", "did you mean CHATLOAD_DIALECT?"),
+        (["probe", "--host", "nowhere"], "CHATLOAD_DIALEKT", "did you mean CHATLOAD_DIALECT?"),
+        (["simulator", "--port", "x"], "CHATLOAD_SIMULATOR_APIKEI", "did you mean CHATLOAD_SIMULATOR_APIKEY?"),
+        (["campaign", "peak.toml"], "CHATLOAD_DIALEKT", "did you mean CHATLOAD_DIALECT?"),
+        (["doctor", "--users", "x", "--dialect=mine.toml"], "CHATLOAD_DIALEKT", ""),
+    ],
+)
+def test_commands_without_locust_name_a_variable_that_sets_nothing(words, name, told, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, "x")
+    (tmp_path / "mine.toml").write_text('[request.headers]\nToken = { env = "CHATLOAD_DIALEKT" }\n')
+    (tmp_path / "peak.toml").write_text('host = "http://203.0.113.7"\nhandling_time = "8m"\nchats_per_hour = 9\n'
+                                        'time_available = "1h"\n')  # fmt: skip
+    with pytest.raises(SystemExit) as left:
+        cli.run(words)
+    assert left.value.code == 2
+    warned = [line for line in capsys.readouterr().err.splitlines() if name in line]
+    assert [line.endswith(told) for line in warned] == ([True] if told else [])
 
 
 def test_a_default_is_not_meant_otherwise():

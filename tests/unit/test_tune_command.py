@@ -8,7 +8,7 @@ import pytest
 from chatload.chat.record import SessionRecord
 from chatload.cli import _code
 from chatload.features.tune.command import limit_of
-from chatload.features.tune.load import LOCUSTFILE, command
+from chatload.features.tune.load import command
 from chatload.run.books import Books
 from tests.schemas import read_schema
 from tests.unit.test_tuning import sessions
@@ -115,7 +115,7 @@ def test_the_models_curve_stands_beside_the_runs(tmp_path, capsys):
 
 def test_the_command_line_of_the_sweep():
     made = command({"users": 5, "run_dir": "x y", "sweep": "0.5,0.9"}, ("--processes", "2"))
-    assert LOCUSTFILE.is_file()
+    assert made[1:5] == ["-m", "chatload", "run", "interval_sweep"]
     assert made[made.index("--sweep") + 1] == "0.5,0.9" and made[made.index("--run-dir") + 1] == "x y"
     assert made[-2:] == ["--processes", "2"]
 

@@ -39,7 +39,6 @@ def test_a_duration(text, seconds):
         "--5",
         "inf",
         "nan",
-        "1e400",
         "\u0664\u0665",  # digits of other scripts
         "\u0664\u0665s",
         "2,5s",
@@ -52,6 +51,21 @@ def test_a_duration(text, seconds):
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match=r"not a|too l"):
         units.duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "likely"),
+    [
+        ("1e300", ""), ("1e400s", ""), ("1e9h", "; did you mean 1e9ms, that is 1000000s?"), ("99999999h30m", ""),
+        ("320000000", "; did you mean 320000000ms, that is 320000s?"),
+        ("60,000d", "; did you mean 60,000s, that is 60000s?"), ("100000h", "; did you mean 100000s, that is 100000s?"),
+    ],
+)  # fmt: skip
+def test_a_duration_that_is_too_long_says_what_is_likely_meant(text, likely):
+    with pytest.raises(units.TooLongError) as wrong:
+        units.DURATION.read(text)
+    assert str(wrong.value) == f"expected at most 10 years (3650d){likely}"
+    assert units.duration("3650d") == units.LONGEST_S
 
 
 def test_a_duration_that_needs_its_unit():
@@ -134,6 +148,9 @@ def test_a_time_of_a_dialect():
         ("tune --host http://127.0.0.1:9 -r 0/min", "--spawn-rate 0/min: expected a rate above 0, such as 20 or 20/s"),
         ("plan --chats-per-hour 5/week", "--chats-per-hour 5/week: expected a rate above 0, such as 4000 or 4000/h"),
         ("simulator --agent-wait 1s later", "--agent-wait later: expected"),
+        ("demo --seconds 1e300", "--seconds 1e300: expected at most 10 years (3650d)"),
+        ("tune --host http://127.0.0.1:9 --chat-length 1e9h", "--chat-length 1e9h: expected at most 10 years (3650d);"),
+        ("simulator --agent-wait 1s 1e300", "--agent-wait 1e300: expected"),
         ("report x --confidence 3", "--confidence 3: expected a percentage of 50 or more, below 100, such as 95"),
     ],
 )

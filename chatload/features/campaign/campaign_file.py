@@ -7,13 +7,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from chatload import units
+from chatload.chat.personas import PERSONAS
 from chatload.errors import FileError, UsageError
-from chatload.features.plan.compute import make_plan
-from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Constraint, Demand, capacity_of
+from chatload.features.plan.compute import planned_chats
+from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, DayProfile, Demand
 from chatload.protocol.toml_file import FromFile, load_toml, with_unit
 
-#: A figure per server that no plan exceeds, for a plan of the demand alone.
-_ENDLESS = 1e9
 #: Signers that the first sheet of the sign-off page has room for.
 _SIGNERS = 5
 
@@ -32,9 +31,10 @@ class CampaignFile(FromFile):
     quantities are numbers, or texts such as "4,000" and "4000/h".
 
     host: URL of the service. time_available: for the whole campaign. servers: how many servers are behind `host`.
-    The demand is that of `chatload plan`: chats_per_hour, or chats_per_day with peak_hour_share; handling_time, growth,
-    rate_cv, percentile, spare, messages_per_chat. target_drop_rate: the share of chats that may be dropped.
-    flex_disconnect_timeout: what the server is said to have; it is measured in any case. max_sessions,
+    The demand is that of `chatload plan`: chats_per_hour, or chats_per_day with peak_hour_share, or arrival_profile, a
+    CSV file; handling_time, agents, patience, growth, rate_cv, percentile, spare, messages_per_chat. persona, script:
+    how the client polls, and what customers do, as the options of a run. target_drop_rate: the share of chats that may
+    be dropped. flex_disconnect_timeout: what the server is said to have; it is measured in any case. max_sessions,
     max_requests_per_s: ceilings, beside those of chatload.toml. signers: who signs the sign-off page, at most five.
     """
 
@@ -44,6 +44,9 @@ class CampaignFile(FromFile):
     chats_per_hour: _PerHour | None = None
     chats_per_day: _Positive | None = None
     peak_hour_share: Share | None = None
+    arrival_profile: str = ""
+    agents: _Number | None = None
+    patience: Duration | None = None
     growth: Share | None = None
     rate_cv: Share | None = None
     percentile: _Positive | None = None
@@ -55,6 +58,7 @@ class CampaignFile(FromFile):
     title: str = ""
     service: str = "default"
     dialect: str = "gms-v2"
+    persona: str = "strict"
     script: str = ""
     ca_file: str = ""
     client_cert: str = ""
@@ -70,6 +74,8 @@ class CampaignFile(FromFile):
             "chats_per_hour": self.chats_per_hour, "chats_per_day": self.chats_per_day,
             "peak_hour_share": self.peak_hour_share, "growth": self.growth, "rate_cv": self.rate_cv,
             "percentile": self.percentile, "spare": self.spare, "messages_per_chat": self.messages_per_chat,
+            "agents": self.agents, "patience_s": self.patience,
+            "arrival_profile": DayProfile.load(self.arrival_profile) if self.arrival_profile else None,
         }  # fmt: skip
         given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
         timeout_s = self.flex_disconnect_timeout or max(DEFAULT_TIMEOUT_S, 2 * interval_s)
@@ -81,10 +87,15 @@ class CampaignFile(FromFile):
             **given,
         )
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The files that the campaign reads, by the names of their copies in its folder."""
+        names = {"arrival_profile.csv": self.arrival_profile, "script.toml": self.script}
+        return {copy: name for copy, name in names.items() if name}
+
     def peak_chats(self, interval_s: float) -> int:
         """Return how many chats open at once are planned for. Raises UsageError if the keys contradict each other."""
-        endless = capacity_of(None, {}, {Constraint.SESSIONS: _ENDLESS})
-        return make_plan(self.demand(interval_s), endless).peak.chats
+        return planned_chats(self.demand(interval_s))
 
 
 def _as_keys(text: str) -> str:
@@ -97,12 +108,16 @@ def load_campaign(path: str | Path) -> CampaignFile:
     file = load_toml(path, CampaignFile)
     if file.target_drop_rate >= 1:
         raise FileError(path, "target_drop_rate", 'expected a share below 1, such as "1%"')
-    for key in ("script", "ca_file", "client_cert"):
+    if file.persona not in PERSONAS:
+        raise FileError(path, "persona", f"expected {' or '.join(PERSONAS)}, not {file.persona!r}")
+    for key in ("arrival_profile", "script", "ca_file", "client_cert"):
         name = getattr(file, key)
         if name and not Path(name).is_file():
             raise FileError(path, key, f"there is no file {name}")
     try:
         file.peak_chats(1.0)
+    except FileError:  # of the profile
+        raise
     except UsageError as error:
         raise FileError(path, "", f"the demand is wrong: {_as_keys(str(error))}") from None
     return file

@@ -1,6 +1,7 @@
 """`chatload campaign`: from a demand to a proof, one command after another."""
 
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +10,18 @@ from pathlib import Path
 import click
 
 from chatload.children import run_child
-from chatload.errors import NothingTestedError, UsageError
+from chatload.click_types import warn
+from chatload.errors import FileError, NothingTestedError, UsageError, UserInterruptError
 from chatload.features.campaign.campaign_file import CampaignFile, load_campaign
-from chatload.features.campaign.course import CampaignCourse, CampaignInterruptedError
+from chatload.features.campaign.course import RESUME, CampaignCourse
 from chatload.features.campaign.findings import Findings
+from chatload.features.campaign.host_watch import HostWatch
 from chatload.features.campaign.results import COPY_FILE
 from chatload.features.campaign.view import announcement, result_sentence
+from chatload.plausibility import unknown_variables
 from chatload.render.output import deliver, write_text
 from chatload.render.words import duration
+from chatload.run.settings import known_variables
 from chatload.target import read_rules, require_agreed
 
 #: Keys that may change between two parts of a campaign.
@@ -33,7 +38,8 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
 
     FILE is a short TOML file: the demand, the host, and the available time. The campaign checks the machine and the
     host (doctor), measures the timeout of the server (probe) and how many chats the host holds (capacity), finds the
-    refresh interval (tune), plans the servers (plan), and holds the planned load until the target is shown (proof).
+    refresh interval (tune), plans the servers (plan), and lets chats arrive at the rate of the peak until the target
+    is shown (proof).
 
     It prints its steps, their duration and their load first, and asks once. The ceilings, the hosts and the hours of
     chatload.toml hold for every step. After an interruption the same command continues with the step that was
@@ -56,8 +62,9 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
               chatload campaign peak.toml --yes --dir reports/peak
     """
     settings, rules = load_campaign(file), read_rules()
+    _name_unknown_variables(settings.dialect)
     folder = file.with_suffix("") if folder is None else folder
-    require_agreed(settings.host, settings.target_owner_agrees, rules)
+    admits = require_agreed(settings.host, settings.target_owner_agrees, rules)
     findings = Findings(settings, folder, rules)
     if not (folder / COPY_FILE).exists():
         _begin(findings, file, yes)
@@ -66,14 +73,22 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
         click.echo(f"resuming the campaign in {folder}")
     try:
         with _alone(folder):
-            result = CampaignCourse(findings, click.echo, run_child).run()
+            result = CampaignCourse(findings, click.echo, run_child, HostWatch(settings.host, admits)).run()
     except KeyboardInterrupt:  # between two steps
-        raise CampaignInterruptedError("interrupted", "the same command resumes the campaign") from None
+        raise UserInterruptError("interrupted", RESUME) from None
     click.echo(f"\n{result_sentence(result)}")
     # A package above this one, so it is started as a command.
     run_child((sys.executable, "-m", "chatload", "signoff", str(folder)))
     click.echo(f"sign-off page: {folder / 'signoff.html'}")
     return result.exit_code
+
+
+def _name_unknown_variables(dialect: str) -> None:
+    """Warn of CHATLOAD_ variables that set nothing, once for all steps."""
+    known = known_variables([dialect])
+    warn(unknown_variables(os.environ, known))
+    for name in [name for name in os.environ if name.startswith("CHATLOAD_") and name not in known]:
+        del os.environ[name]
 
 
 def _begin(findings: Findings, file: Path, yes: bool) -> None:
@@ -98,7 +113,16 @@ def _begin(findings: Findings, file: Path, yes: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made ({error.strerror})", "name another one with --dir") from None
-    write_text(file.read_text(encoding="utf-8"), folder / COPY_FILE)
+    for copy, name in findings.file.inputs.items():
+        write_text(_text_of(name), folder / copy)
+    write_text(_text_of(file), folder / COPY_FILE)  # the last: the campaign has begun
+
+
+def _text_of(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(path, "", f"cannot be read ({error})") from None
 
 
 def _check_unchanged(settings: CampaignFile, folder: Path, file: Path) -> None:
@@ -106,13 +130,15 @@ def _check_unchanged(settings: CampaignFile, folder: Path, file: Path) -> None:
     before = load_campaign(folder / COPY_FILE)
     fields = set(CampaignFile.model_fields) - _FREE_KEYS
     changed = sorted(name for name in fields if getattr(before, name) != getattr(settings, name))
+    if not changed:
+        changed = [name for copy, name in settings.inputs.items() if _text_of(name) != _text_of(folder / copy)]
     if changed:
         raise UsageError(
             f"{file}: {', '.join(changed)} changed since the campaign in {folder} began",
             "begin another one with --dir, or restore the file",
         )
     if before != settings:
-        write_text(file.read_text(encoding="utf-8"), folder / COPY_FILE)
+        write_text(_text_of(file), folder / COPY_FILE)
 
 
 @contextmanager

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from chatload import __version__, exit_codes
 from chatload.children import ChildEnd
-from chatload.errors import ChatloadError, NothingTestedError, UsageError
+from chatload.errors import ChatloadError, NothingTestedError, UsageError, UserInterruptError
 from chatload.features.campaign import commands
-from chatload.features.campaign.budget import SHORT_S, SWEEP_LOAD, SweepDesign, choose_sweep, proof_s
+from chatload.features.campaign.budget import SHORT_S, SWEEP_LOAD, SweepDesign, proof_s
 from chatload.features.campaign.commands import StepOrder
 from chatload.features.campaign.findings import Findings
+from chatload.features.campaign.host_watch import HostWatch
 from chatload.features.campaign.results import OUTPUT_FILE, StepEnd, read_end, write_end
 from chatload.features.campaign.rules import CampaignResult, CampaignStep, goes_on, rule_of
 from chatload.features.campaign.view import step_sentence
@@ -27,26 +29,33 @@ from chatload.render.words import duration, plural
 _ANSWERS = frozenset({exit_codes.PASSED, exit_codes.THRESHOLD_FAILED, exit_codes.INCONCLUSIVE})
 
 
-class CampaignInterruptedError(ChatloadError):
-    """A signal ended the campaign. The same command resumes it."""
+#: What can be done after a campaign has stopped without an answer.
+RESUME = "the same command resumes the campaign"
 
-    exit_code = exit_codes.INTERRUPTED
+
+class StepRunner(Protocol):
+    """Runs the command of a step, see `run_child`."""
+
+    def __call__(self, command: Sequence[str], output: Path, *, wanted: Callable[[], bool]) -> ChildEnd:
+        """Run a command to its end, or until `wanted` returns False."""
 
 
 class CampaignCourse:
     """Runs the steps of a campaign one after another.
 
-    say: shows a line to the user. run: runs a command (see `run_child`). clock: Unix seconds.
+    say: shows a line to the user. run: runs the command of a step. watch: says whether the host is up. clock: Unix
+    seconds.
     """
 
     def __init__(
         self,
         findings: Findings,
         say: Callable[[str], None],
-        run: Callable[[Sequence[str], Path | None], ChildEnd],
+        run: StepRunner,
+        watch: HostWatch,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._found, self._say, self._run, self._clock = findings, say, run, clock
+        self._found, self._say, self._run, self._watch, self._clock = findings, say, run, watch, clock
         self._file, self._folder, self._rules = findings.file, findings.folder, findings.rules
 
     def run(self) -> CampaignResult:
@@ -72,6 +81,7 @@ class CampaignCourse:
         order = self._order(step)
         if not isinstance(order, str):
             self._check_hours(step, order.time_s, began)
+            self._check_host(step, "was not begun")
         folder = self._folder / step.folder
         try:
             _set_aside(folder)
@@ -84,11 +94,15 @@ class CampaignCourse:
             return end
         self._say(f"{place} ... {duration(order.time_s)} at most")
         output = folder / (f".{order.file}" if order.prints else OUTPUT_FILE)
-        child = self._run(order.command, output)
+        # The plan needs no host.
+        child = self._run(order.command, output, wanted=lambda: step is CampaignStep.PLAN or self._watch.is_up())
         if child.asked_by:
-            raise CampaignInterruptedError(f"interrupted during {step}", "the same command resumes the campaign")
+            raise UserInterruptError(f"interrupted during {step}", RESUME)
         if why := self._rules.closed(self._clock()):
-            raise UsageError(f"{step} was ended: {why}", "the same command resumes the campaign")
+            raise UsageError(f"{step} was ended: {why}", RESUME)
+        if child.exit_code or child.unwanted:
+            # What a step found of a host that went down is no answer about the host in operation.
+            self._check_host(step, "has no result: the host went down")
         if child.exit_code not in _ANSWERS or (step, child.exit_code) == (CampaignStep.DOCTOR, 1):
             self._refuse(step, child.exit_code, output, order)
         if order.prints:
@@ -99,6 +113,12 @@ class CampaignCourse:
         )  # fmt: skip
         write_end(self._folder, end)
         return end
+
+    def _check_host(self, step: CampaignStep, what: str) -> None:
+        """Raise NothingTestedError if a step needs the host and it cannot be reached. what: became of the step."""
+        if step is not CampaignStep.PLAN and (why := self._watch.trouble()):
+            host = self._file.host
+            raise NothingTestedError(f"{step} {what}; {host} cannot be reached ({why})", f"once it is up, {RESUME}")
 
     def _check_hours(self, step: CampaignStep, time_s: float, now: float) -> None:
         """Raise UsageError if load is not allowed until the step can have ended."""
@@ -130,6 +150,8 @@ class CampaignCourse:
             return commands.capacity(frame, budget.interval_s, budget.ceiling, budget.search_s)
         if step is CampaignStep.TUNE:
             design = self._sweep()
+            if not found.has_interval:
+                return f"left out: the client ({self._file.persona}) polls at its own interval"
             if design is None:
                 return "left out: the time available is too short for a sweep"
             return commands.tune(frame, self._sweep_users(), design)
@@ -137,21 +159,22 @@ class CampaignCourse:
             certified = found.capacity is not None and found.capacity.interval is not None
             return commands.plan(frame, found.interval_s, None if certified else found.held)
         self._check_time_of_proof()
-        return commands.proof(frame, found.proof_users, found.refresh_options)
+        return commands.proof(frame, found.proof_load, found.refresh_options)
 
     def _sweep_users(self) -> int:
         return max(1, int(SWEEP_LOAD * self._found.held))
 
     def _sweep(self) -> SweepDesign | None:
         found = self._found
-        proof = proof_s(found.chats, found.budget.proof_users(found.held))
-        return choose_sweep(found.chats, self._sweep_users(), self._left_s() - proof - 2 * SHORT_S)
+        proof = proof_s(found.chats, found.budget.proof_load(found.held))
+        return found.budget.sweep(self._sweep_users(), self._left_s() - proof - 2 * SHORT_S)
 
     def _check_time_of_proof(self) -> None:
-        need, left = proof_s(self._found.chats, self._found.proof_users), self._left_s()
+        load = self._found.proof_load
+        need, left = proof_s(self._found.chats, load), self._left_s()
         if need > left:
             raise NothingTestedError(
-                f"the proof with {self._found.proof_users} chats takes {duration(need)}, and "
+                f"the proof with {load.chats:.3g} open chats on average takes {duration(need)}, and "
                 f"{duration(max(left, 0.0))} of time_available are left",
                 "raise time_available, and give the same command again",
             )

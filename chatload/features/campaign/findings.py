@@ -4,8 +4,15 @@ import math
 from functools import cached_property
 from pathlib import Path
 
-from chatload.chat.policy import make_policy
-from chatload.features.campaign.budget import CampaignBudget, ChatShape, proof_users, search_ceiling
+from chatload.chat.policy import WIDGET_INTERVAL_S, make_policy
+from chatload.features.campaign.budget import (
+    CampaignBudget,
+    ChatShape,
+    PeakLoad,
+    ProofLoad,
+    proof_load,
+    search_ceiling,
+)
 from chatload.features.campaign.campaign_file import CampaignFile
 from chatload.features.campaign.commands import LoadFrame
 from chatload.features.campaign.results import (
@@ -19,7 +26,7 @@ from chatload.features.campaign.results import (
     read_result,
 )
 from chatload.features.campaign.rules import CampaignStep
-from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S
+from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Demand
 from chatload.run.settings import RunSettings, session_settings
 from chatload.target import TargetRules
 
@@ -73,7 +80,13 @@ class Findings:
     @property
     def search_interval_s(self) -> float:
         """The refresh interval of the capacity search (seconds): that of a run without options."""
-        return make_policy("fixed", self.timeout_s, None, None, False).interval_s
+        own = WIDGET_INTERVAL_S if self.file.persona == "widget" else None
+        return make_policy("fixed", self.timeout_s, own, None, False).interval_s
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the refresh interval can be chosen: a browser's client has its own."""
+        return self.file.persona == "strict"
 
     @property
     def swept(self) -> SweptInterval | None:
@@ -88,6 +101,8 @@ class Findings:
     @property
     def refresh_options(self) -> list[str]:
         """The options of this interval."""
+        if not self.has_interval:
+            return []
         if self.swept is None:
             return ["--refresh-interval", f"{self.interval_s:.6g}"]
         return ["--refresh-policy", "fraction", "--refresh-fraction", f"{self.swept.fraction:g}"]
@@ -105,19 +120,27 @@ class Findings:
     def frame(self) -> LoadFrame:
         file, rules = self.file, self.rules
         lowered = rules.lowered(file.max_sessions, file.max_requests_per_s)
-        return LoadFrame(file, self.folder, self.timeout_s, lowered.max_sessions, lowered.max_requests_per_s)
+        ceilings = (lowered.max_sessions, lowered.max_requests_per_s)
+        return LoadFrame(file, self.folder, self.timeout_s, self.demand.open_s, *ceilings)
+
+    @cached_property
+    def demand(self) -> Demand:
+        """The demand, at the refresh interval of the capacity search."""
+        return self.file.demand(self.search_interval_s)
 
     @property
-    def proof_users(self) -> int:
-        """The load of the proof: the part of the planned peak that the servers behind the host have to hold."""
-        if self.plan is None:
-            return self.budget.proof_users(self.budget.assumed)
-        return proof_users(self.plan.peak.chats, self.plan.servers.needed, self.file.servers)
+    def proof_load(self) -> ProofLoad:
+        """The load of the proof: the part of the peak that the servers behind the host have to carry."""
+        if self.plan is None or not self.held:
+            return self.budget.proof_load(self.budget.assumed)
+        peak = PeakLoad(self.plan.peak.chats, self.demand.tail)
+        held = min(self.held, self.budget.ceiling)
+        return proof_load(self.chats, peak, self.plan.servers.needed, self.file.servers, held)
 
     @cached_property
     def budget(self) -> CampaignBudget:
         """The time and the load of the campaign."""
-        frame, peak = self.frame, self.file.peak_chats(self.search_interval_s)
+        frame, peak = self.frame, PeakLoad(self.file.peak_chats(self.search_interval_s), self.demand.tail)
         often, seldom = (self._rate(interval) for interval in (self.search_interval_s, self.timeout_s / 2))
         by_rate = None if frame.max_requests_per_s is None else max(1, int(frame.max_requests_per_s / often))
         return CampaignBudget(
@@ -126,9 +149,10 @@ class Findings:
             timeout_s=self.timeout_s,
             interval_s=self.search_interval_s,
             per_chat=(often, seldom),
-            ceiling=search_ceiling(peak, self.file.servers, frame.max_sessions, by_rate),
-            peak_chats=peak,
+            ceiling=search_ceiling(peak.chats, self.file.servers, frame.max_sessions, by_rate),
+            peak=peak,
             servers=self.file.servers,
+            swept=self.has_interval,
         )
 
     def _rate(self, interval_s: float) -> float:
@@ -138,7 +162,7 @@ class Findings:
         chat = session_settings(
             RunSettings(
                 flex_disconnect_timeout=self.timeout_s, refresh_interval=interval_s, request_timeout=self.timeout_s / 2,
-                long_poll=0.0, chat_length=self.file.handling_time,
+                long_poll=0.0, chat_length=self.chats.length_s,
             )
         )  # fmt: skip
         return planned_rate(1, chat)

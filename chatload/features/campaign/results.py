@@ -253,9 +253,9 @@ def write_end(folder: Path, end: StepEnd) -> None:
 
 
 def read_result(folder: Path, step: CampaignStep, model: type[_Model]) -> _Model | None:
-    """Return the result of a step; None if there is none. Raises FileError."""
+    """Return the result of a step that has ended; None if there is none. Raises FileError."""
     path = folder / step.folder / RESULT_FILES[step]
-    return read_model(path, model) if path.exists() else None
+    return read_model(path, model) if path.exists() and path.with_name(STEP_FILE).exists() else None
 
 
 def read_model(path: Path, model: type[_Model]) -> _Model:

@@ -1,6 +1,7 @@
 """What a campaign says: its plan before it starts, a sentence for each step, and the answer at its end."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from chatload.exit_codes import INCONCLUSIVE
 from chatload.features.campaign.budget import CampaignBudget, StepCost
@@ -9,16 +10,18 @@ from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.rules import CampaignResult, CampaignStep
 from chatload.render.document import Bullets, Document, Section, Sentence, Table, Tone, table
 from chatload.render.words import confidence, duration, number, percent, plural, seconds
-from chatload.stats.rates import bound_text, per_unit_text, sessions_needed
+from chatload.stats.rates import bound_text, per_unit_text
 
 _PURPOSE = {
-    CampaignStep.DOCTOR: "this machine and the way to the host",
+    CampaignStep.DOCTOR: "this machine, and the host",
     CampaignStep.PROBE: "the timeout of the server",
-    CampaignStep.CAPACITY: "how many chats the host holds",
+    CampaignStep.CAPACITY: "how many chats it holds",
     CampaignStep.TUNE: "the refresh interval",
-    CampaignStep.PLAN: "how many servers the demand needs",
-    CampaignStep.PROOF: "the planned load, held until the target is shown",
+    CampaignStep.PLAN: "how many servers are needed",
+    CampaignStep.PROOF: "the target at the peak rate",
 }
+#: A change is named if it leaves less than this part of a step's time.
+_WORTH = 0.9
 
 
 def announcement(findings: Findings) -> Document:
@@ -32,20 +35,31 @@ def announcement(findings: Findings) -> Document:
         f"{plural(chats, 'chat')} open at once and {requests:.3g} requests/s"
     )
     lead = [Sentence(f"the files are in {findings.folder}", Tone.SOFT)]
-    steps = Section("Steps", (_costs(costs), Sentence(_assumption(budget), Tone.SOFT)))
+    notes = [*ceilings(findings), _assumption(budget)]
+    steps = Section("Steps", (_costs(costs), *(Sentence(note, Tone.SOFT) for note in notes)))
     return Document(
         Sentence(answer, strong=True),
-        (steps, Section("The demand", (Bullets(list(demand(file, budget.peak_chats))),)),
-         Section("What would shorten it", (Bullets(list(shorter(file, costs))),))),
+        (steps, Section("The demand", (Bullets(list(demand(file, budget.peak.chats))),)),
+         Section("What would shorten it", (Bullets(list(shorter(findings))),))),
         lead=lead,
     )  # fmt: skip
+
+
+def ceilings(findings: Findings) -> Iterator[str]:
+    """Yield the ceilings on the load of all steps, if there are any."""
+    frame = findings.frame
+    limits = [] if frame.max_sessions is None else [f"{plural(frame.max_sessions, 'chat')} open at once"]
+    limits += [] if frame.max_requests_per_s is None else [f"{frame.max_requests_per_s:g} requests/s"]
+    if limits:
+        yield f"no step exceeds the ceilings: {' and '.join(limits)}"
 
 
 def _costs(costs: list[StepCost]) -> Table:
     rows = [
         (
-            cost.step.value, _PURPOSE[cost.step], _times(cost), number(cost.chats) if cost.chats else "",
-            f"{cost.requests_per_s:.3g}" if cost.requests_per_s else "",
+            cost.step.value, _PURPOSE[cost.step], _times(cost),
+            number(cost.chats) if cost.usual_s and cost.chats else "",
+            f"{cost.requests_per_s:.3g}" if cost.usual_s and cost.requests_per_s else "",
         )
         for cost in costs
     ]  # fmt: skip
@@ -68,23 +82,45 @@ def _assumption(budget: CampaignBudget) -> str:
 
 def demand(file: CampaignFile, peak_chats: int) -> Iterator[str]:
     """Yield the demand in sentences."""
-    per_hour = file.demand(1.0).arrivals_per_hour
-    yield f"{number(round(per_hour))} chats an hour at the peak, {duration(file.handling_time)} each"
+    wanted = file.demand(1.0)
+    length = duration(file.handling_time)
+    rate = f"{number(round(wanted.arrivals_per_hour))} chats an hour at the peak"
+    source = f" (the highest rate of {file.arrival_profile})" if file.arrival_profile else ""
+    if wanted.agents is None:
+        yield f"{rate}{source}, {length} each"
+    else:
+        patience = wanted.patience_s
+        gives_up = "" if patience is None else f"; a waiting customer gives up after {duration(patience)} on average"
+        yield f"{rate}{source}, {length} each with one of {number(file.agents or 0)} agents{gives_up}"
+        yield f"with the wait for an agent, a chat is open for {duration(wanted.open_s)} on average"
     yield f"planned for {plural(peak_chats, 'chat')} open at once"
     yield f"at most {percent(file.target_drop_rate)} of the chats may be dropped"
 
 
-def shorter(file: CampaignFile, costs: list[StepCost]) -> Iterator[str]:
-    """Yield what would make the campaign shorter."""
-    need = sessions_needed(0, 0, file.target_drop_rate)
-    if need is not None:
-        yield (
-            f"a higher target_drop_rate: {percent(file.target_drop_rate)} needs {plural(need, 'chat')} without a drop, "
-            "for the proof and for each interval of the sweep"
-        )
-    if max(costs, key=lambda cost: cost.usual_s).step is CampaignStep.CAPACITY:
-        yield "a lower max_sessions, if you know that the host holds no more"
-    yield "a shorter time_available: the sweep then tries fewer intervals, with fewer chats each"
+def shorter(findings: Findings) -> Iterator[str]:
+    """Yield what would make the steps shorter, and by how much."""
+    file, budget = findings.file, findings.budget
+    if file.flex_disconnect_timeout is None:
+        yield "probe: flex_disconnect_timeout, if you know about what the server has: it need not be searched for"
+    lower = replace(budget, ceiling=max(1, budget.ceiling // 2))
+    if _usual(CampaignStep.CAPACITY, lower) < _WORTH * _usual(CampaignStep.CAPACITY, budget):
+        said = _instead(CampaignStep.CAPACITY, lower, budget)
+        yield f"capacity: max_sessions = {lower.ceiling}, if you know that the host holds no more: {said}"
+    target = min(2 * file.target_drop_rate, 0.5)
+    higher = replace(budget, chats=replace(budget.chats, target=target))
+    for step in (CampaignStep.TUNE, CampaignStep.PROOF):
+        if _usual(step, higher) < _WORTH * _usual(step, budget):
+            yield f'{step}: target_drop_rate = "{100 * target:g}%": {_instead(step, higher, budget)}'
+    if _usual(CampaignStep.TUNE, budget):
+        yield "tune: a shorter time_available: it then tries fewer intervals, with fewer chats each, or is left out"
+
+
+def _usual(step: CampaignStep, budget: CampaignBudget) -> float:
+    return next(cost.usual_s for cost in budget.costs() if cost.step is step)
+
+
+def _instead(step: CampaignStep, changed: CampaignBudget, budget: CampaignBudget) -> str:
+    return f"about {duration(_usual(step, changed))} instead of {duration(_usual(step, budget))}"
 
 
 # -- a sentence for each step ----------------------------------------------------------------------
@@ -142,7 +178,7 @@ def _plan(found: Findings) -> str:
 
 
 def proof_sentence(found: Findings) -> str:
-    """Return what the run at the planned load showed."""
+    """Return what the run at the rate of the peak showed."""
     proof = found.proof
     if proof is None:
         return "no proof"
@@ -151,9 +187,18 @@ def proof_sentence(found: Findings) -> str:
     dropped = str(drops.least) if drops.least == drops.most else f"{drops.least} to {drops.most}"
     sessions = number(proof.sessions.accepted)
     return (
-        f"{proof.result}: {plural(found.proof_users, 'chat')} held open; {dropped} of {sessions} dropped in "
+        f"{proof.result}: {arrivals_text(found)}; {dropped} of {sessions} dropped in "
         f"{exposure.chat_hours:.3g} chat-hours{bound} ({confidence(proof.confidence)} confidence)"
     )
+
+
+def arrivals_text(found: Findings) -> str:
+    """Return the load of the proof."""
+    load = found.proof_load
+    rate = number(round(3600 * load.rate_per_s(found.chats.length_s)))
+    tested, needed = found.file.servers, 0 if found.plan is None else found.plan.servers.needed
+    part = f" for {number(tested)} of {number(needed)} servers" if tested < needed else ""
+    return f"{rate} chats an hour{part}, {load.chats:.3g} open at once on average"
 
 
 _SENTENCES: Mapping[CampaignStep, Callable[[Findings], str]] = {
@@ -172,4 +217,4 @@ def result_sentence(result: CampaignResult) -> str:
         longer = "; another campaign (--dir) with more time_available may decide it"
         hint = longer if result.exit_code == INCONCLUSIVE else ""
         return f"the campaign ended with {result.step}: {result.rule.why}{hint}"
-    return "the campaign is complete: the planned load was proven"
+    return "the campaign is complete: the target was shown at the rate of the peak"

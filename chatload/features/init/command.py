@@ -175,10 +175,16 @@ def _value(given: str | None, asked: str, default: str, read: Callable[[str], An
 
 @click.command(short_help="Write a load test of your own, with comments, to edit.")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--host", metavar="URL", help="URL of the chat service. Default: that of chatload simulator.")
-@click.option("--service", metavar="NAME", help="Name of the chat service in the URL. Default: default.")
+@click.option(
+    "--host",
+    metavar="URL",
+    help="URL of the chat service, such as https://chat.example. Default: that of chatload simulator.",
+)
+@click.option(
+    "--service", metavar="NAME", help="Name of the chat service in the URL, such as support. Default: default."
+)
 @click.option("--timeout", metavar="DURATION", help="The server's flex-disconnect-timeout, such as 45s. Default: 45s.")
-@click.option("--users", metavar="N", help="Customers that hold a chat at a time. Default: 100.")
+@click.option("--users", metavar="N", help="Customers that hold a chat at a time, such as 500. Default: 100.")
 def init(folder: Path, host: str | None, service: str | None, timeout: str | None, users: str | None) -> None:
     """Write a load test of your own into DIR (default: the current folder).
 

@@ -179,12 +179,20 @@ def _peak(demand: Demand, chats: int, arrivals: int) -> Peak:
     )
 
 
+def planned_chats(demand: Demand) -> int:
+    """Return the number of open chats to plan for."""
+    return rounded_up(_planned_open(demand))
+
+
+def _planned_open(demand: Demand) -> float:
+    return max(exceeded_at(demand.chats_above, demand.tail, 2 * demand.mean_chats), 1.0)
+
+
 def _planned(demand: Demand) -> tuple[float, float]:
     """Return the open chats and the arrivals of the peak hour to plan for, at least 1, not rounded."""
     spread = dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
-    chats = exceeded_at(demand.chats_above, demand.tail, 2 * demand.mean_chats)
     arrivals = level(demand.arrivals_per_hour, demand.tail, spread, demand.rate_cv)
-    return max(chats, 1.0), max(arrivals, 1.0)
+    return _planned_open(demand), max(arrivals, 1.0)
 
 
 def loads_of(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:

@@ -7,7 +7,7 @@ import click
 
 from chatload import exit_codes
 from chatload.click_types import COUNT, DURATION, DURATION_OR_0, INTEGER
-from chatload.errors import UsageError
+from chatload.errors import UsageError, UserInterruptError
 from chatload.features.probe.evidence import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, chats_within, make_settings
 from chatload.features.probe.measurement import measurement, probe_document
 from chatload.protocol.dialect import load_dialect
@@ -89,7 +89,7 @@ def probe(
     Examples: chatload probe --host https://chat.example --service support
               chatload probe --host URL --flex-disconnect-timeout 45 --json
     """
-    from chatload.features.probe.load import ProbeRunner
+    from chatload.features.probe.load import ProbeRunner, hide_interrupts
     from chatload.swarm.checks import check_service
     from chatload.transport import Endpoint, make_factory
 
@@ -104,6 +104,7 @@ def probe(
     endpoint = Endpoint(host, ca_file=ca_file, client_cert=client_cert)
     endpoint.admits = require_agreed(endpoint.host, agreed, rules)
     open_transport = make_factory("lean", endpoint)
+    hide_interrupts()
     check_service(encoder, open_transport, settings.request_timeout_s, endpoint.url, service)
     click.echo(settings.announcement(), err=True)
     found = measurement(ProbeRunner(settings, encoder, spoken.response, open_transport).run())
@@ -112,5 +113,5 @@ def probe(
         raise UsageError(why, "check that the service takes chats, and --service")
     deliver(probe_document(found), found.to_dict() if as_json else None, html_file=html)
     if found.interrupted:
-        return exit_codes.INTERRUPTED
+        raise UserInterruptError("interrupted", f"{found.sessions_opened} chats were opened and have disconnected")
     return exit_codes.INCONCLUSIVE if found.timeout_s is None else exit_codes.PASSED

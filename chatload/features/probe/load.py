@@ -21,6 +21,12 @@ from chatload.transport import OpenTransport, Transport
 PROGRESS_S = 5.0
 
 
+def hide_interrupts() -> None:
+    """Let gevent not report a KeyboardInterrupt: the command prints one line about it."""
+    hub = gevent.get_hub()
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
+
+
 class ProbeRunner:
     """Runs one probe to its end. The first SIGINT or SIGTERM disconnects its chats; the second stops at once."""
 

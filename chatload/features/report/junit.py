@@ -2,9 +2,9 @@
 
 There is a case for each threshold (or a skipped case where there is none), and three cases for the run itself: it is
 valid, its books balance, sessions were accepted. A failed case is added if --abort-on ended the run, and a skipped case
-if a person ended it before its planned time. Elements and attributes are those of Jenkins' xunit plugin (its
-junit-10.xsd). The standard library is enough for five elements. junitparser does not remove the characters that XML
-cannot contain either.
+if a person ended it before its planned time. The output of the suite says on which part of the run percentiles are
+judged, if it is not the whole. Elements and attributes are those of Jenkins' xunit plugin (its junit-10.xsd). The
+standard library is enough for six elements. junitparser does not remove the characters that XML cannot contain either.
 """
 
 import re
@@ -52,6 +52,8 @@ def junit(summary: Mapping[str, Any]) -> str:
             why.text = _xml("\n".join(part for part in (case.why, case.details) if part))
             if case.state != "skipped":
                 why.set("type", case.state)
+    if part := sentences.judged_part(summary):
+        ET.SubElement(suite, "system-out").text = _xml(part)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

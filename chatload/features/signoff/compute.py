@@ -17,7 +17,7 @@ from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.results import COPY_FILE, StepEnd, read_end
 from chatload.features.campaign.rules import CampaignStep, goes_on, rule_of
 from chatload.features.campaign.view import step_sentence
-from chatload.render.words import number, plural, seconds
+from chatload.render.words import number, percent, plural, seconds
 from chatload.run.schema import RUN_FILE
 from chatload.target import TargetRules, read_rules
 
@@ -61,6 +61,7 @@ class SignedStep:
 class SignOff:
     """The content of the page. made_at: Unix seconds. stopped: why the campaign stopped, empty if it did not.
 
+    inputs: the files that the campaign read, as copied to its folder, and the digest of each.
     approval_id, hours: those that the proof ran under; before a proof, those of chatload.toml.
     """
 
@@ -68,6 +69,7 @@ class SignOff:
     result: SignOffResult
     stopped: str
     steps: tuple[SignedStep, ...]
+    inputs: tuple[tuple[str, str], ...]
     approval_id: str
     hours: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -89,7 +91,8 @@ def sign_off(folder: Path, rules: TargetRules | None = None, clock: Callable[[],
     if found.proof is not None:
         approval_id, hours = found.proof.settings.approval_id, found.proof.settings.allowed_hours
     assumptions = tuple(open_assumptions(found, steps))
-    return SignOff(found, result, stopped, steps, approval_id, hours, assumptions, clock())
+    inputs = tuple((name, sha256_of(folder / name)) for name in (COPY_FILE, *found.file.inputs))
+    return SignOff(found, result, stopped, steps, inputs, approval_id, hours, assumptions, clock())
 
 
 def _steps(folder: Path, found: Findings) -> Iterator[SignedStep]:
@@ -144,7 +147,7 @@ def open_assumptions(found: Findings, steps: tuple[SignedStep, ...]) -> Iterator
     if capacity is not None and capacity.interval is None:
         yield f"the limit of the host is not known; it held {plural(capacity.at_least, 'chat')}, and no more was tried"
     tune = ends.get(CampaignStep.TUNE)
-    if tune is not None and found.swept is None:
+    if tune is not None and found.swept is None and found.has_interval:
         yield f"the refresh interval of {seconds(found.interval_s)} was not compared with others"
     if plan is None:
         return
@@ -152,5 +155,14 @@ def open_assumptions(found: Findings, steps: tuple[SignedStep, ...]) -> Iterator
         tested = "1 was" if file.servers == 1 else f"{number(file.servers)} were"
         needed = number(plan.servers.needed)
         yield f"{needed} servers carry {needed} times as much as one, with chats spread evenly: {tested} tested"
-    yield f"{plural(round(file.demand(1.0).arrivals_per_hour), 'chat')} an hour come at the peak, as the demand says"
+    load = found.proof_load
+    if found.proof is not None and load.part < 1:
+        yield (
+            f"the proof ran at {percent(load.part)} of the rate that the host has to carry: at all of it, random "
+            f"arrivals exceed {number(min(found.held, found.budget.ceiling))} open chats too often; chats that a load "
+            "balancer spreads over the servers do not"
+        )
+    if found.demand.agents is not None:
+        yield "customers wait for an agent as the formulas of the plan say; the proof had chats of that mean length"
+    yield f"{plural(round(found.demand.arrivals_per_hour), 'chat')} an hour come at the peak, as the demand says"
     yield "nothing else loads the servers at the peak, and no peak of a few seconds is far above the mean of the hour"

@@ -28,9 +28,10 @@ from chatload.render.document import (
     table,
 )
 from chatload.render.words import duration, instant, number, percent, plural, seconds
+from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON this code makes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _TONES = {
     SignOffResult.PROVEN: Tone.GOOD,
     SignOffResult.NOT_MET: Tone.BAD,
@@ -82,7 +83,7 @@ def _tested(found: Findings) -> str:
 
 
 def _peak(found: Findings) -> int:
-    return found.budget.peak_chats if found.plan is None else found.plan.peak.chats
+    return found.budget.peak.chats if found.plan is None else found.plan.peak.chats
 
 
 def _figures(signed: SignOff) -> Iterator[tuple[str, str]]:
@@ -92,7 +93,7 @@ def _figures(signed: SignOff) -> Iterator[tuple[str, str]]:
         yield "servers", plan.answer
         if plan.doubt is not None:
             shown = [row for row in plan.doubt.chances if 0 <= plan.servers.needed - row.servers <= 1]
-            chances = ", ".join(f"{row.servers} with a chance of {percent(row.chance)}" for row in shown)
+            chances = ", ".join(f"{row.servers} with a chance of {bound_text(row.chance, up=False)}" for row in shown)
             yield "enough", f"{chances}, at a random instant of the peak"
         yield "room to grow", f"one more server is needed if the chats per hour grow by {percent(plan.headroom - 1)}"
     if found.capacity is not None:
@@ -140,7 +141,8 @@ def _permission(signed: SignOff) -> Iterator[str]:
 
 
 def _files(signed: SignOff) -> list[Text]:
-    return [(f"{step.path}: ", Code(step.sha256)) for step in signed.steps if step.path]
+    files = [*signed.inputs, *((step.path, step.sha256) for step in signed.steps if step.path)]
+    return [(f"{path}: ", Code(digest)) for path, digest in files]
 
 
 def _machines(signed: SignOff) -> list[str]:
@@ -171,7 +173,9 @@ def to_dict(signed: SignOff) -> dict[str, Any]:
         "answer": answer(signed),
         "demand": {
             "host": file.host, "service": file.service, "servers_tested": file.servers,
-            "chats_per_hour": file.demand(1.0).arrivals_per_hour, "handling_time_s": file.handling_time,
+            "chats_per_hour": found.demand.arrivals_per_hour, "handling_time_s": file.handling_time,
+            "agents": file.agents, "patience_s": file.patience, "mean_open_s": found.chats.length_s,
+            "arrival_profile": file.arrival_profile or None, "persona": file.persona,
             "target_drop_rate": file.target_drop_rate, "chats_at_peak": _peak(found),
         },
         "servers": None if plan is None else plan.servers.model_dump(),
@@ -187,8 +191,11 @@ def to_dict(signed: SignOff) -> dict[str, Any]:
         "capacity": None if interval is None else interval.model_dump(),
         "sweep": None if found.swept is None else found.swept.model_dump(),
         "proof": None if found.proof is None else {
-            "chats": found.proof_users, **found.proof.model_dump(exclude={"settings", "rates"}),
+            "chats_per_hour": 3600 * found.proof_load.rate_per_s(found.chats.length_s),
+            "mean_chats": found.proof_load.chats, "part_of_rate": found.proof_load.part,
+            **found.proof.model_dump(exclude={"settings", "rates"}),
         },
+        "inputs": [{"file": path, "sha256": digest} for path, digest in signed.inputs],
         "steps": [
             {
                 "step": step.step.value, "found": step.found, "exit_code": step.end.exit_code,

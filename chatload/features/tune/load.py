@@ -1,18 +1,18 @@
 """Runs sweeps: as a headless Locust process, and the same sweep in virtual time, against the simulator's model."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
 
-from chatload import exit_codes
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
 from chatload.children import run_child
-from chatload.errors import UsageError
+from chatload.errors import UsageError, UserInterruptError
+from chatload.features.workloads import headless_run
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
+from chatload.run.schema import RUN_FILE
 from chatload.run.settings import session_settings
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import FaultPlan
@@ -20,7 +20,6 @@ from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 
-LOCUSTFILE = Path(__file__).parent / "interval_sweep.py"
 #: The 90th percentile of the normal distribution, and the widest network taken for one (sigma of the log).
 _Z90, _MOST_SPREAD = 1.2816, 1.5
 
@@ -28,19 +27,21 @@ _Z90, _MOST_SPREAD = 1.2816, 1.5
 def command(options: Mapping[str, Any], more: Sequence[str]) -> list[str]:
     """Return the command line of a sweep. options: Locust options by name. more: further arguments, unchanged."""
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    return [
-        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
-        *("--loglevel", "WARNING", *given, *more),
-    ]
+    return [*headless_run("interval_sweep", *given, *more)]
 
 
 def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
-    """Run a sweep to its end; its progress goes to our stderr. Raises UsageError if Locust refuses it.
+    """Run a sweep to its end; its progress goes to our stderr.
 
-    After an interrupt (SIGINT, SIGTERM) the chats disconnect, and the run has the sessions so far.
+    After an interrupt (SIGINT, SIGTERM) the chats disconnect, and the run has the sessions so far. Raises UsageError if
+    Locust refuses the sweep, UserInterruptError after an interrupt before the run began.
     """
-    if run_child(command(options, more)).exit_code == exit_codes.WRONG_USAGE:
-        raise UsageError("locust refused the sweep", "see its message above")
+    done = run_child(command(options, more))
+    if (Path(options["run_dir"]) / RUN_FILE).exists():
+        return
+    if done.asked_by:
+        raise UserInterruptError("interrupted before the sweep began")
+    raise UsageError("locust refused the sweep", "see its message above")
 
 
 def model_sweep(
