@@ -55,14 +55,15 @@ def html(document: Document) -> str:
     style = ""
     if TimeChart in kinds:
         # Inlined: a report is one file, and asks the network for nothing.
-        scripts += [_asset("uPlot.iife.min.js"), templates.get_template("time.js.j2").render()]
+        scripts += [_asset("uPlot.iife.min.js"), _asset("zoom.js"), templates.get_template("time.js.j2").render()]
         style = _asset("uPlot.min.css")
     script = "\n".join(scripts)
     # Allows the page's own script and no other (Content Security Policy Level 3, hash-source).
     script_hash = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}" if script else ""
     page: str = templates.get_template("page.html.j2").render(
-        document=document, script=Markup(script), script_hash=script_hash, chart_style=Markup(style)
-    )
+        document=document, script=Markup(script), script_hash=script_hash, chart_style=Markup(style),
+        zoomable=TimeChart in kinds,
+    )  # fmt: skip
     return page
 
 

@@ -35,6 +35,7 @@ _OF_USERS = frozenset({"num_users", "spawn_rate", "run_time", "user_classes", "p
 _ASSETS = {
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
+    "zoom.js": "text/javascript",
     "page.js": "text/javascript",
     "page.css": "text/css",
 }

@@ -16,7 +16,7 @@ const CHARTS = [
 ];
 const $ = (id) => document.getElementById(id);
 
-let points = [], startedAt = 0, phase = "", knownRefusal = "", wantsForm = false, startedHere = false, charts = [];
+let points = [], startedAt = 0, phase = "", knownRefusal = "", wantsForm = false, startedHere = false, charts = [], sayShown = () => {};
 
 // -- the state of the run ------------------------------------------------------------------------
 
@@ -120,6 +120,16 @@ function draw() {
     const now = chart.lines.map(([, name], i) => `${name} ${number(lines[i][lines[i].length - 1])}`).join(", ");
     chart.label(points.length ? `${chart.title}: now ${now}` : `${chart.title}: no values yet`);
   }
+  sayShown();
+}
+
+// The whole run, and from then on its newest point.
+function showAll() {
+  for (const { plot } of charts) plot.setData(plot.data, true);
+}
+
+function wholeRun() {
+  return points.length ? [points[0][AT], points[points.length - 1][AT]] : [0, 1];
 }
 
 function build() {
@@ -319,6 +329,7 @@ $("new").addEventListener("click", newRun);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
 new ResizeObserver(resize).observe($("charts"));
 build();
+sayShown = zoomButtons(document.querySelector(".zoom"), () => charts.map((chart) => chart.plot), wholeRun, showAll, clock);
 (async function poll() {
   if (!document.hidden) await update();
   setTimeout(poll, EVERY_MS);
