@@ -47,7 +47,7 @@ def test_the_tiles_of_an_active_run():
         "\u00a0", " "
     )
     assert (found["Served"].value, found["Served"].tone) == ("100 %", "good")
-    assert found["Least margin"].value == "under 1.00 s" and found["Generator"].tone == "warn"
+    assert found["Least margin"].value == "under 1 s" and found["Generator"].tone == "warn"
 
 
 def test_a_saturated_generator_is_said_to_make_the_run_invalid():

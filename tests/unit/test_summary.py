@@ -172,8 +172,8 @@ def test_books_that_do_not_balance_say_so_first(tmp_path: Path, change: Change, 
     assert imbalance in summary["books"]["imbalances"]
     assert summary["valid"] is True
     assert exit_code(summary) == 3
-    assert shown(summary).startswith("INVALID: the books do not balance: ")
-    assert f"- {imbalance}\n" in shown(summary)
+    text = " ".join(shown(summary).split())
+    assert text.startswith("INVALID: the books do not balance: ") and imbalance in text
     assert "books balance:" not in shown(summary)
 
 
@@ -411,7 +411,7 @@ def test_the_headline_has_sessions_and_chat_hours(tmp_path: Path) -> None:
     assert summary["exposure"]["dropped_per_chat_hour"]["high"] == pytest.approx(0.11234, abs=1e-5)
     assert not summary["exposure"]["censored"] and "cut off" not in text
     assert "drops per chat-hour: 0 (0 in 26.7 chat-hours), bounds 0 to 0.113" in text
-    assert "dropped before the age of 8 min 0 s: 0 % of chats, bounds 0 % to 1.49 %, each with 95 %" in text
+    assert "dropped before the age of 8 min: 0 % of chats, bounds 0 % to 1.49 %, each with 95 %" in text
     assert [point["age_s"] for point in summary["dropped_by_age"]] == [30.0 * i for i in range(1, 17)]
     assert summary["dropped_by_age"][-1] == {
         "age_s": 480.0, "at_risk": 200, "least": 0, "most": 0, "rate": 0.0, "low": 0.0,
