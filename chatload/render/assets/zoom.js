@@ -28,7 +28,7 @@ function zoomButtons(bar, plots, whole, reset, text) {
   };
   const say = () => {
     if (!plots().length) return;
-    const [from, to] = shown(), [first, last] = whole(), part = from > first || to < last;
+    const [from, to] = shown(), [first, last] = whole(), part = (to - from) < (last - first) * 0.999;
     const said = part ? `${text(from)} to ${text(to)}` : "";
     const output = bar.querySelector("output");
     if (output.textContent !== said) output.textContent = said;
