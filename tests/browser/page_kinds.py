@@ -280,7 +280,7 @@ def history(folder: Path) -> Path:
     side = test_history_command
     for night in range(30):
         side.make_run(folder / f"night{night:02}", side.SERVICE if night < 18 else side.SLOWER, night)
-    command("history", folder, "--page", folder / "page.html")
+    command("history", folder, "--html", folder / "page.html")
     return folder / "page.html"
 
 
