@@ -75,12 +75,15 @@ def test_badge_answer_tiles_and_chart_are_on_the_first_screen_and_nothing_is_cut
         assert phone.locator("header figure").bounding_box()["y"] < PHONE[1]
         # Without JavaScript, the chart is a picture.
         assert plain.locator("header figure svg.wide").first.bounding_box()["width"] > 1100
+    grounds = [page.evaluate("getComputedStyle(document.body).backgroundColor") for page in (desktop, phone)]
+    assert grounds == ["rgb(255, 255, 255)", "rgb(18, 22, 29)"]
     if kind == "tune":
         assert {"recommended 5 s", "target 1.0 %"} <= set(desktop.locator("svg:visible text").all_text_contents())
     assert desktop.evaluate(CUT) == []
     assert phone.evaluate(CUT) == []
-    assert serious(desktop) == []
     assert serious(phone) == []
+    # Of a run's report, one in light is enough: axe takes longest on it.
+    assert kind in ("passed", "empty", "nothing tested", "killed", "user classes") or serious(desktop) == []
     phone.emulate_media(media="print")
     phone.set_viewport_size({"width": PAPER[0], "height": PAPER[1]})
     assert phone.evaluate(CUT) == []
