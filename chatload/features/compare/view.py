@@ -173,8 +173,8 @@ def _answer(comparison: Comparison) -> str:
     judged = comparison.judged
     if comparison.word in (WORSE, BETTER):
         changed = [row for row in judged if row.word == comparison.word]
-        named = ", ".join(f"{row.metric.label} {change_text(row.metric, row.change)}" for row in changed)
-        return f"{comparison.word}: {named}"
+        named = (f"{row.metric.label} {change_text(row.metric, row.change)} ({_interval(row)})" for row in changed)
+        return f"{comparison.word}: {', '.join(named)}"
     if comparison.word == EQUIVALENT:
         metrics = words.plural(len(judged), "metric")
         return f"equivalent: {metrics} within the tolerance at 95 % confidence, {base} runs against {new}"
