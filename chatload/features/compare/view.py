@@ -295,10 +295,10 @@ def change_text(metric: ComparedMetric, by: float | None, unit: bool = True) -> 
         return ""
     kind, percent = metric.kind, abs(100 * by)
     suffix = {FigureKind.MARGIN: " s", FigureKind.RATE: " pt", FigureKind.HOURLY: " /h"}.get(kind, " %")
-    decimals = 2 if not kind.is_ratio or percent < 10 else 1 if percent < 100 else 0
-    if kind is FigureKind.HOURLY and abs(by) < 1:
-        decimals = 3
     amount = abs(by) if kind in (FigureKind.MARGIN, FigureKind.HOURLY) else percent
+    decimals = 2 if amount < 10 else 1 if amount < 100 else 0
+    if kind is FigureKind.HOURLY and amount < 1:
+        decimals = 3
     digits = f"{amount:.{decimals}f}"
     sign = "+" if by > 0 else MINUS
     return (sign if float(digits) else "") + digits + (suffix if unit else "")
