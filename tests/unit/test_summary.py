@@ -16,8 +16,10 @@ from chatload.chat.record import SessionRecord
 from chatload.features.report.junit import junit
 from chatload.features.report.page import write_report
 from chatload.features.report.summary import exit_code, summarize
+from chatload.features.report.tiles import tiles
 from chatload.features.report.view import summary_document, write_outputs
 from chatload.protocol.reply import Reply
+from chatload.render.document import Tone
 from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.books import Books
@@ -175,6 +177,15 @@ def test_books_that_do_not_balance_say_so_first(tmp_path: Path, change: Change, 
     text = " ".join(shown(summary).split())
     assert text.startswith("INVALID: the books do not balance: ") and imbalance in text
     assert "books balance:" not in shown(summary)
+
+
+def test_no_figure_of_a_run_that_cannot_be_trusted_is_called_good(tmp_path: Path) -> None:
+    def one_more(_: RunWriter, books: Books) -> None:
+        books.started += 1
+
+    good = {tile.label for tile in tiles(make_run(tmp_path / "fine", ["completed"] * 3)) if tile.tone is Tone.GOOD}
+    assert {"dropped", "served"} <= good
+    assert not any(tile.tone is Tone.GOOD for tile in tiles(make_run(tmp_path / "off", ["completed"] * 3, one_more)))
 
 
 def test_one_process_s_surplus_does_not_make_up_for_another_s_lack(tmp_path: Path) -> None:
