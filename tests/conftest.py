@@ -33,7 +33,8 @@ LONGEST = (
     *("test_bad_runs", "test_campaign_real", "test_stopping", "test_capacity_real", "test_results_real"),
     *("test_web_start", "test_truth_real", "test_openapi", "test_thresholds_real", "test_tutorial"),
     *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
-    *("test_web_ui", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
+    *("test_pages", "test_web_ui", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real"),
+    *("test_bad_counts_real",),
 )
 
 

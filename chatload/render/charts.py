@@ -105,14 +105,32 @@ def layer(rows: Rows, mark: Spec, **channels: Any) -> Spec:
     return {"data": {"values": list(rows)}, "mark": mark, "encoding": channels}
 
 
+def intervals(rows: Rows, across: Spec) -> Spec:
+    """Return a line from low to high for each row, and a dot at its value. rows: name, low, high, at, colour, tip."""
+    shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+    place = {"y": names("name"), "color": shade, "description": {"field": "tip"}}
+    # The mark of a layer without data has no name, which a screen reader would need.
+    dots = [row for row in rows if row["at"] is not None]
+    line, dot = {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, {"type": "point", "filled": True, "size": 60}
+    layers = [layer(rows, line, x={**across, "field": "low"}, x2={"field": "high"}, **place)]
+    if dots:
+        layers.append(layer(dots, {**dot, "opacity": 1}, x={**across, "field": "at"}, **place))
+    return {"height": {"step": 24}, "layer": layers}
+
+
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
     """Return a histogram with a line at `limit`. bins: low, high, count, tip. On its root scale, small counts show."""
     lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
+    if log:
+        # A log scale of less than a decade would have no ticks.
+        highest = max(highest, 10 * lowest)
     scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
     across = x("low", x_title, scale=scale)
     if log:
         across["axis"] = decades(lowest, highest)
-    up = {"y": y("count", y_title, scale={"type": "sqrt", "zero": True}), "y2": {"datum": 0}}
+    # Above the highest bar there is room for the name of the line.
+    top = max(row["count"] for row in bins) * (1.0 if limit is None else 1.25)
+    up = {"y": y("count", y_title, scale={"type": "sqrt", "domain": [0, top], "nice": False}), "y2": {"datum": 0}}
     mark = {"type": "rect", "color": "var(--good)", "opacity": 0.85}
     blocks = layer(bins, mark, x=across, x2={"field": "high"}, **up, description={"field": "tip"})
     return {"layer": [blocks, *([] if limit is None else mark_line(limit, "flex-disconnect-timeout", "var(--bad)"))]}
@@ -153,4 +171,5 @@ def band(rows: Rows, across: Spec, low: str, high: str) -> Spec:
 def points(rows: Rows, across: Spec, up: Spec, colours: Mapping[str, str]) -> Spec:
     """Return a dot for each row: its tip, and a colour for each `what`."""
     mark = {"type": "point", "filled": True, "size": 60, "opacity": 0.9}
-    return layer(rows, mark, x=across, y=up, color=colour("what", colours), description={"field": "tip"})
+    shade = colour("what", colours) | ({"legend": None} if len(colours) < 2 else {})
+    return layer(rows, mark, x=across, y=up, color=shade, description={"field": "tip"})

@@ -241,15 +241,16 @@ class Tile:
 class Document:
     """A report: the answer in one sentence, what explains it, and sections.
 
-    lead: sentences that the answer needs. subject: what the report is about, such as the run, its host and its time.
-    tiles: the figures that explain the answer. overview: the chart of the first screen. title: of the page's window; by
-    default the answer.
+    lead: sentences that the answer needs. notes: sentences that explain the figures; a page has them below its first
+    chart. subject: what the report is about, such as the run, its host and its time. tiles: the figures that explain
+    the answer. overview: the chart of the first screen. title: of the page's window; by default the answer.
     """
 
     answer: Sentence
     sections: Sequence[Section]
     badge: Badge | None = None
     lead: Sequence[Block] = ()
+    notes: Sequence[Block] = ()
     title: str = ""
     footer: str = ""
     subject: Text = ""
@@ -258,8 +259,8 @@ class Document:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """What follows the answer in a text: lead, subject, tiles as a section, and the sections."""
+        """What follows the answer in a text: lead, notes, subject, tiles as a section, and the sections."""
         subject = [Sentence(self.subject, Tone.SOFT)] if self.subject else []
         said = [(tile.label, f"{tile.value} ({tile.detail})" if tile.detail else tile.value) for tile in self.tiles]
         tiles = [Section("At a glance", (Terms(said),))] if said else []
-        return (*self.lead, *subject, *tiles, *self.sections)
+        return (*self.lead, *self.notes, *subject, *tiles, *self.sections)

@@ -71,7 +71,7 @@ def seconds(seconds: float | None) -> str:
         return ""
     if seconds and abs(seconds) < 0.9995:
         return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.2f} s" if abs(seconds) < 100 else f"{seconds:.0f} s"
+    return f"{float(f'{seconds:.2f}'):g} s" if abs(seconds) < 100 else f"{seconds:.0f} s"
 
 
 def reading(reading: Reading | None) -> str:
@@ -93,8 +93,10 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{float(f'{seconds:.1f}'):g} s"
 
 
 def with_minus(text: str) -> str:

@@ -118,7 +118,7 @@ def live_page(
         headline=headline,
         refused=snapshot.refused,
         notes=[_said(note) for note in snapshot.notes],
-        tiles=list(_tiles(snapshot, found)) if snapshot.books.started else [],
+        tiles=[_whole(tile) for tile in _tiles(snapshot, found)] if snapshot.books.started else [],
         caption=caption,
         thresholds=thresholds,
         points=series.after(after_s if shown == series.started_at else -1.0),
@@ -160,9 +160,9 @@ def _tiles(snapshot: RunSnapshot, found: Mapping[str, Any]) -> Iterator[Tile]:
     yield Tile("Dropped", words.number(dropped["least"]), bounds + more, _drop_tone(dropped))
     unserved = found["rates"][UNSERVED]
     if unserved["of"]:
-        never = words.plural(unserved["most"], "session")
+        accepted = f"{words.number(unserved['of'] - unserved['most'])} of {words.plural(unserved['of'], 'session')}"
         served = words.percent(1 - unserved["most"] / unserved["of"])
-        yield Tile("Served", served, f"{never} never accepted", Tone.BAD if unserved["most"] else Tone.GOOD)
+        yield Tile("Served", served, f"{accepted} accepted", Tone.BAD if unserved["most"] else Tone.GOOD)
     else:
         yield Tile("Served", "–", "none ended yet")
     latency = books.latency.get(_POLL, CensoredHistogram())
@@ -173,6 +173,11 @@ def _tiles(snapshot: RunSnapshot, found: Mapping[str, Any]) -> Iterator[Tile]:
     late = Tone.BAD if margin and (least is None or least < 0) else Tone.PLAIN
     yield Tile("Least margin", margin or "–", f"of {snapshot.timeout_s or 0:g} s" if margin else "no refresh yet", late)
     yield _generator_tile(found)
+
+
+def _whole(tile: Tile) -> Tile:
+    """Return a tile whose figures are not broken before their units."""
+    return replace(tile, value=words.unbroken(tile.value), detail=words.unbroken(tile.detail))
 
 
 def _generator_tile(found: Mapping[str, Any]) -> Tile:
@@ -266,7 +271,9 @@ def _not_covered(judgement: Judgement) -> ThresholdState:
 
 def _state(threshold: Mapping[str, Any], state: str, tone: Tone) -> ThresholdState:
     why = _said(threshold["why"] or "")
-    return ThresholdState(threshold["expression"], state, tone, threshold_value(threshold, "value"), why)
+    return ThresholdState(
+        threshold["expression"], state, tone, words.unbroken(threshold_value(threshold, "value")), why
+    )
 
 
 def _said(text: str) -> str:

@@ -133,14 +133,16 @@ def _session_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, s
     sessions, ended = figures["sessions"], figures["sessions"]["ended"]
     for name in _SHOWN:
         entry = figures["rates"][name]
-        area, share = "unserved" if name == UNSERVED else "drop rate", entry["rate"]
-        if share is not None:
-            yield area, name, words.percent(share), _rate_note(entry)
+        if name != UNSERVED and entry["rate"] is not None:
+            yield "drop rate", name, words.percent(entry["rate"]), _rate_note(entry)
     hourly, hours = figures["exposure"]["dropped_per_chat_hour"], figures["exposure"]["chat_hours"]
     if hourly["rate"] is not None:
         chance = f"one-sided {100 * hourly['confidence']:g} % bounds if drops are independent"
         note = f"{words.hourly_bounds(hourly)} ({chance}), in {chat_hours_text(hours)}"
         yield "drop rate", "dropped per chat-hour", words.hourly(hourly["rate"]), note
+    unserved = figures["rates"][UNSERVED]
+    if unserved["most"]:
+        yield UNSERVED, "never accepted", words.percent(unserved["rate"]), _rate_note(unserved)
     for state, n in sessions["by_state"].items():
         if n:
             yield "open, by state", state, words.number(n), SessionState(state).meaning

@@ -5,7 +5,7 @@ before each run. So chatload's options are not in it (`chatload.swarm.options`),
 """
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 
+from chatload.render.words import number
 from chatload.run.settings import FLAG, Option, OptionGroup, options_of, written
+from chatload.target import PROJECT_FILE, TargetRules
 
 
 class FieldKind(StrEnum):
@@ -32,7 +34,8 @@ class FormField:
     """One setting in the form.
 
     name: as it is posted. flag: on the command line; "" if it has none. value: at present; of MANY the chosen ones,
-    separated by ",". default: the value of an untouched command line, to show what was changed.
+    separated by ",". default: the value of an untouched command line, to show what was changed. rule: what
+    chatload.toml says of the setting. is_fixed: a locked file leaves no choice.
     """
 
     name: str
@@ -45,6 +48,8 @@ class FormField:
     choices: Sequence[str] = ()
     placeholder: str = ""
     required: bool = False
+    rule: str = ""
+    is_fixed: bool = False
 
     @property
     def is_changed(self) -> bool:
@@ -90,8 +95,8 @@ _GROUPS = (
 #: Locust's own settings that its form has too. Their values are not chatload's.
 _LOCUSTS = (
     FormField("host", "Host", "--host", "URL of the chat service, such as http://127.0.0.1:8090", required=True),
-    FormField("user_count", "Users", "-u", "At the same time. Each holds one chat after another.", FieldKind.NUMBER),
-    FormField("spawn_rate", "Users started per second", "-r", kind=FieldKind.NUMBER),
+    FormField("user_count", "Users", "-u", "Each holds one chat after another.", FieldKind.NUMBER, required=True),
+    FormField("spawn_rate", "Users started per second", "-r", kind=FieldKind.NUMBER, required=True),
     FormField("run_time", "Run time", "-t", "Such as 90s, 20m or 1h30m. Empty: until you stop it."),
 )
 #: Parsed option of a field with another name.
@@ -100,15 +105,17 @@ _OPTION_NAMES = {"user_count": "num_users"}
 _OF_SHAPES = frozenset({"user_count", "spawn_rate", "run_time"})
 
 
-def start_form(environment: Environment, used_run_dir: str = "") -> list[FormGroup]:
+def start_form(environment: Environment, used_run_dir: str = "", rules: TargetRules = TargetRules()) -> list[FormGroup]:
     """Return the groups of the form with the present values, which are those of the last start.
 
-    used_run_dir: --run-dir of the last run, which cannot take another one; the form leaves it out.
+    used_run_dir: --run-dir of the last run, which cannot take another one; the form leaves it out. rules: of
+    chatload.toml.
     """
     options: Any = environment.parsed_options
     fields = {field.name: field for field in (*_locusts_fields(environment), *_fields(options))}
     if "run_dir" in fields and used_run_dir and fields["run_dir"].value == used_run_dir:
         fields["run_dir"] = replace(fields["run_dir"], value="")
+    fields |= {field.name: field for field in _ruled(fields, rules)}
     groups = [
         FormGroup(heading, [fields.pop(name) for name in names if name in fields], is_open)
         for heading, is_open, names in _GROUPS
@@ -116,6 +123,39 @@ def start_form(environment: Environment, used_run_dir: str = "") -> list[FormGro
     groups.append(FormGroup("More settings", list(fields.values())))
     groups.append(FormGroup("Settings of this locustfile", [*_classes(environment), *_foreign(options)], True))
     return [group for group in groups if group.fields]
+
+
+def rule_notices(rules: TargetRules, now: float) -> list[str]:
+    """Return what chatload.toml says of every start, as sentences. now: Unix seconds."""
+    said = [f"Load is allowed only in the hours of {hours.source}: {hours}." for hours in rules.hours]
+    if closed := rules.closed(now):
+        said.append(f"No run can start now: {closed}.")
+    if rules.approval_required and not rules.approval_id:
+        said.append(f"No run can start: {rules.approval_required} demands an approval, and no approval_id is given.")
+    elif rules.approval_id:
+        said.append(f"Approval: {rules.approval_id}.")
+    return said
+
+
+def _ruled(fields: Mapping[str, FormField], rules: TargetRules) -> Iterator[FormField]:
+    """Yield the fields of which chatload.toml says something, with what it says."""
+    for name in ("max_sessions", "max_requests_per_s"):
+        ceiling, source = getattr(rules, name), rules.locks.get(name)
+        if name not in fields or ceiling is None:
+            continue
+        most = number(int(ceiling)) if ceiling == int(ceiling) else f"{ceiling:g}"
+        if source:
+            rule = f"Locked by {source}: at most {most}. A lower value may be given."
+        else:
+            rule = f"{most} by {PROJECT_FILE}, if nothing is given here."
+        yield replace(fields[name], rule=rule)
+    source = rules.locks.get("allowed_targets")
+    if source:
+        hosts = ", ".join(rules.allowed_targets) or "none"
+        rule = f"Locked by {source}: this machine, private networks, and {hosts}."
+        yield replace(fields["host"], rule=rule)
+        if "target_owner_agrees" in fields:
+            yield replace(fields["target_owner_agrees"], rule=f"Locked by {source}: it names the hosts.", is_fixed=True)
 
 
 def _locusts_fields(environment: Environment) -> Iterator[FormField]:
@@ -154,8 +194,14 @@ def _field(option: Option, value: Any) -> FormField:
         _text(value),
         "false" if option.kind is FLAG else option.default,
         option.choices,
-        "" if option.default else option.metavar.lower().replace("_", " "),
+        _example(option),
     )
+
+
+def _example(option: Option) -> str:
+    """Return what an empty field shows: an example of its unit; "" where there is none, or a default is shown."""
+    _, such_as, example = option.kind.expected.partition("such as ")
+    return "" if option.default else such_as + example
 
 
 def _classes(environment: Environment) -> Iterator[FormField]:

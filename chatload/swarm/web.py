@@ -3,6 +3,7 @@
 The page is the first one of the web UI. Locust's own page has a link to it, and the other way round.
 """
 
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,7 +27,8 @@ from chatload.swarm.patches.web_start import state_for_page
 from chatload.swarm.report_process import ReportProcess
 from chatload.swarm.run import Run
 from chatload.swarm.snapshot import RunSnapshot, figures, to_csv
-from chatload.swarm.start_form import start_form
+from chatload.swarm.start_form import rule_notices, start_form
+from chatload.target import TargetRules, read_rules
 from chatload.vocabulary import RunPhase
 
 #: Options that a form may change in an active run.
@@ -35,6 +37,7 @@ _OF_USERS = frozenset({"num_users", "spawn_rate", "run_time", "user_classes", "p
 _ASSETS = {
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
+    "zoom.js": "text/javascript",
     "page.js": "text/javascript",
     "page.css": "text/css",
 }
@@ -67,9 +70,14 @@ def add_page(run: Run) -> None:
     def page() -> Response:
         options: Any = environment.parsed_options
         used = options.run_dir if coordinator.run_dir is not None else ""
+        try:
+            rules, notices = read_rules(), []
+        except ChatloadError as error:
+            rules, notices = TargetRules(), [f"No run can start: {error}."]
         text = templates.get_template("page.html.j2").render(
-            groups=start_form(environment, used), version=chatload.__version__, locustfile=environment.locustfile or ""
-        )
+            groups=start_form(environment, used, rules), notices=[*notices, *rule_notices(rules, time.time())],
+            version=chatload.__version__, locustfile=environment.locustfile or "",
+        )  # fmt: skip
         response = Response(text, mimetype="text/html")
         response.headers["Content-Security-Policy"] = _POLICY
         return response

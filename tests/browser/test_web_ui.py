@@ -27,6 +27,12 @@ kind = "slow"
 delay_s = 1.5
 operations = ["Disconnect"]
 """
+#: The site's rules, which a user cannot change.
+RULES = """
+locked = true
+max_sessions = 50
+allowed_targets = ["*.lab.example"]
+"""
 #: Whether the page is wider than the window, or a chart than its figure.
 WIDE = """document.documentElement.scrollWidth > innerWidth ||
     [...document.querySelectorAll('canvas')].some((c) => c.offsetWidth > c.closest('figure').clientWidth + 1)"""
@@ -56,6 +62,8 @@ class Story:
     serious: dict[str, list[str]] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    locked: dict[str, str] = field(default_factory=dict)
+    disabled: list[str] = field(default_factory=list)
     labels: dict[str, list[str]] = field(default_factory=dict)
     painted: list[int] = field(default_factory=list)
     states: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -74,9 +82,11 @@ def story(browser, tmp_path_factory):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     (folder / "two.py").write_text(LOCUSTFILE)
+    (folder / "site.toml").write_text(RULES)
+    variables = {"CHATLOAD_CONFIG": str(folder / "site.toml")}
     with (
         simulator(*TIMEOUT, faults=FAULTS, tmp_path=folder) as host,
-        web_ui(host, *TIMEOUT, workers=2, locustfile=folder / "two.py") as ui,
+        web_ui(host, *TIMEOUT, workers=2, locustfile=folder / "two.py", variables=variables) as ui,
     ):
         page.goto(ui.base)
         expect(page.locator("#start")).to_be_visible()
@@ -99,6 +109,9 @@ def form(page, seen):
     for group in page.locator(".group").all():
         heading = group.locator("legend, summary").first.text_content().partition("(")[0].strip()
         seen.groups[heading] = list(group.locator("[name]").evaluate_all("all => all.map(e => e.name)"))
+    page.locator("summary", has_text="Permission").click()
+    seen.locked = dict(page.locator(".rule").evaluate_all("all => all.map(e => [e.id, e.innerText])"))
+    seen.disabled = page.locator("#form :disabled").evaluate_all("all => all.map(e => e.id)")
     look(page, seen, "form")
 
 
@@ -110,6 +123,14 @@ def refused_start(page, seen):
     expect(page.locator("#refused")).to_contain_text("cannot be reached")
     seen.refused["host"] = page.locator("#error-host").inner_text()
     look(page, seen, "refused")
+    # A refusal that names no option is beside the setting whose value it names.
+    for name, value in (("threshold", "dropped.rte < 1%"), ("user_count", "60")):
+        before = page.input_value(f"#{name}")
+        page.fill(f"#{name}", value)
+        page.click("#submit")
+        expect(page.locator(f"#error-{name}")).to_be_visible()
+        seen.refused[name] = page.locator(f"#error-{name}").inner_text()
+        page.fill(f"#{name}", before)
     # A setting in a folded group: the group unfolds, and the keyboard is at the setting.
     page.locator("summary", has_text="Refresh").click()
     page.fill("#refresh_interval", "2.5")
@@ -146,6 +167,11 @@ def running(page, seen):
         "all => all.map(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter(v => v).length)"
     )
     seen.texts["users"] = page.input_value("#new-users")
+    page.locator("[data-zoom='zoom in']").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".zoom output")).to_have_text(re.compile(r"^\d:\d\d to \d:\d\d$"))
+    page.get_by_role("button", name="the whole run").click()
+    expect(page.locator(".zoom output")).to_be_empty()
     look(page, seen, "running")
     # A page that is opened during the run shows it from its start.
     page.reload()
@@ -254,8 +280,16 @@ def test_the_settings_are_in_groups_in_order_of_use(story):
 def test_a_refused_start_says_why_at_the_setting(story):
     assert "cannot be reached" in story.refused["host"]
     assert "--allow-late-refresh" in story.refused["interval"] and story.refused["focus"] == "refresh_interval"
+    assert "unknown metric 'dropped.rte'" in story.refused["threshold"]
+    assert "60 users are above the ceiling of 50 sessions" in story.refused["user_count"]
     # What only the start itself finds out.
     assert story.refused["start"].startswith("The run was not started. /proc/nowhere")
+
+
+def test_what_chatload_toml_locks_is_shown_as_locked_with_the_file(story):
+    assert set(story.locked) == {"rule-host", "rule-max_sessions", "rule-target_owner_agrees"}
+    assert all(text.startswith("Locked by ") and "site.toml" in text for text in story.locked.values())
+    assert "at most 50" in story.locked["rule-max_sessions"] and story.disabled == ["target_owner_agrees"]
 
 
 def test_the_charts_follow_the_run(story):
@@ -280,7 +314,7 @@ def test_the_page_ends_with_the_figures_of_the_summary(story):
     for key in ("requests", "refresh", "generator"):
         assert live[key] == summary[key], key
     assert summary["generator"]["processes"] == 2 and summary["sessions"]["by_verdict"]["dropped_late"] > 0
-    assert list(tiles.values()) == [tile.value for tile in report_tiles(summary)]
+    assert [value.replace("\u00a0", " ") for value in tiles.values()] == [tile.value for tile in report_tiles(summary)]
     result, why = result_and_why(summary)
     assert result.upper() in story.texts["ended"] and why in story.texts["ended"]
     assert "the run was stopped by a user in the web UI" in story.texts["ended"].replace("The", "the")

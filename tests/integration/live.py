@@ -60,16 +60,18 @@ class WebUI:
         assert answer["success"], answer
 
 
-def popen(*options, locustfile=CHAT, **more):
+def popen(*options, locustfile=CHAT, variables=None, **more):
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--loglevel", "WARNING", *map(str, options)]
-    return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    return subprocess.Popen(
+        command, env={**ENV, **(variables or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
+    )
 
 
 @contextmanager
-def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfile=CHAT):
+def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfile=CHAT, variables=None):
     """A Locust with its web UI, alone or the master of so many workers, below `base_path`; gives the WebUI.
 
-    own_workers: it starts them itself, by its --processes.
+    own_workers: it starts them itself, by its --processes. variables: of the environment of the master.
     """
     web, bind = free_port(), free_port()
     apart = 0 if own_workers else workers
@@ -87,6 +89,7 @@ def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfil
             *master,
             *options,
             locustfile=locustfile,
+            variables=variables,
         )
     ]
     processes += [popen("--worker", "--master-port", bind, locustfile=locustfile) for _ in range(apart)]

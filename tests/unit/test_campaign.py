@@ -423,7 +423,7 @@ def test_it_says_its_duration_and_its_load_and_asks(written, capsys, tmp_path):
     assert campaign(written) == 2
     told = capsys.readouterr()
     answer = " ".join(told.out.split())
-    assert "campaign on http://127.0.0.1:9: about 21 min 48 s, 30 min 0 s at most; up to 154 chats open" in answer
+    assert "campaign on http://127.0.0.1:9: about 21 min 48 s, 30 min at most; up to 154 chats open" in answer
     assert "What would shorten it" in told.out and "there is no terminal; add --yes" in told.err
     assert not (tmp_path / "peak").exists()
 

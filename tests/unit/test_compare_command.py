@@ -258,7 +258,7 @@ def test_markdown_and_html_show_names_as_they_are(tmp_path: Path) -> None:
     make_run(tmp_path / name, SERVICE, 40, host="<script>alert(1)</script>")
     markdown, page = tmp_path / "c.md", tmp_path / "c.html"
     assert compare("base0", "--", tmp_path / name, "--markdown", markdown, "--html", page) == 0
-    assert r"a\_&lt;b&gt;\|\`x\` @&#8203;team #&#8203;12 (" in markdown.read_text()
+    assert r"a\_&lt;b&gt;\|\`x\` @&#8203;team #&#8203;12" in markdown.read_text()
     html = page.read_text()
     assert "a_&lt;b&gt;|`x` @team #12" in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html and "<script>alert" not in html

@@ -36,13 +36,13 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_it_says_first_how_good_the_fit_is_then_what_it_forecasts(run, capsys):
+def test_it_says_what_it_forecasts_and_how_good_the_fit_is(run, capsys):
     code = forecast(run, "--sessions", "1000,2000", "--refresh-interval", "1,4", *QUICK)
     out = capsys.readouterr().out
     assert code == 0, out
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert out.startswith("25 replays of")
-    assert out.index("within 3 %") < out.index("2 000 sessions, every 1 s") < out.index("What is assumed")
+    assert out.startswith("2 000 sessions, every 1 s: 0 % dropped")
+    assert out.index("25 replays reproduce the run") < out.index("within 3 %") < out.index("What is assumed")
     assert "round trips stay as they were measured with 10 sessions" in out
     assert "cannot know" in out
 
@@ -65,7 +65,7 @@ def test_a_fit_that_does_not_reproduce_the_run_forecasts_nothing(run, tmp_path, 
     code = forecast(run, "--script", script, "--sessions", "1000", *QUICK)
     out = capsys.readouterr().out
     assert code == 4, out
-    assert "do not reproduce it" in " ".join(out.split()) and "NOT GOOD" in out
+    assert "replays do not reproduce the run" in " ".join(out.split()) and "NOT GOOD" in out
     assert "no forecast: the fit does not reproduce the run" in out and "1 000" not in out
 
 

@@ -135,7 +135,7 @@ def test_the_table_says_what_the_figures_say():
     assert "2 proven, 3 possible, of 12 sessions" in found["drop rate", "dropped_late"][1]
     assert found["ended, by verdict", "cut_off"] == ("2", "16.7 %; 2 with goodbye confirmed")
     assert found["dropped_late, by blame", "network"][0] == "2"
-    assert found["margin", "min"][0] == "under 1.00 s"
+    assert found["margin", "min"][0] == "under 1 s"
     assert found["lateness", "max"][0] == "2 ms"
     assert found["generator", "stalls"] == ("1", "400 ms in all, longest 400 ms")
     assert found["requests sent", "GetMessages"][0] == "3"

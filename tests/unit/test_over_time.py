@@ -303,7 +303,7 @@ def test_a_report_says_what_was_judged_and_what_it_is_worth(tmp_path):
     threshold = made["thresholds"][0]
     assert made["judged"] == {"start": pytest.approx(60, abs=6), "end": 600.0, "given": False}
     assert (threshold["result"], threshold["samples"], threshold["worth"]) == ("pass", 54_000, 54_000)
-    said = r"percentiles .* are judged from .+ to 10 min 0 s of the run, its steady part \(--judge all: the whole run\)"
+    said = r"percentiles .* are judged from .+ to 10 min of the run, its steady part \(--judge all: the whole run\)"
     assert re.fullmatch(said, sentences.judged_part(made))
     whole = write_outputs(tmp_path / "run", make_gate([P99], part="all"))
     assert whole["judged"] is None and sentences.judged_part(whole) == ""

@@ -53,7 +53,7 @@ def test_a_statuscode_2_finds_the_end_too():
     [
         (LATE, "dropped_late", "network", "dropped_late, blame network: 1.25 s too late"),
         (LATE, "dropped_unproven", "", "dropped_unproven: up to 1.25 s too late"),
-        ([contact(100.51, "0/true")], "dropped_early", "", "dropped_early: 1.50 s before the deadline"),
+        ([contact(100.51, "0/true")], "dropped_early", "", "dropped_early: 1.5 s before the deadline"),
         (FAILED_TWICE, "dropped_late", "server", "dropped_late, blame server"),
         ([], "dropped_late", "server", "dropped_late, blame server"),
     ],
@@ -66,7 +66,7 @@ def test_the_story():
     assert stories.story(timeline(LATE)) == (
         "The server allows 2 s of silence after a contact. 2 requests went wrong between +1.00 s and +2.00 s "
         "(1 × connection failed, 1 × no answer). GetMessages at +3.25 s found the chat ended: 1.25 s too late. Of "
-        "these 3.25 s broken connections and the waits after them took 2.00 s, the planned wait took 1.00 s. "
+        "these 3.25 s broken connections and the waits after them took 2 s, the planned wait took 1 s. "
         "Why this verdict: the reason."
     )
 

@@ -44,7 +44,7 @@ def test_the_page_of_a_proven_campaign(staged, capsys):
     assert facts["permission"]["approval_id"] == "CHG-1"
     proof = facts["steps"][-1]
     assert proof["file"] == "6-proof/run.sqlite" and proof["sha256"] == hashlib.sha256(b"facts").hexdigest()
-    assert "the campaign file says a timeout of 4.50 s" in facts["assumptions"][0]
+    assert "the campaign file says a timeout of 4.5 s" in facts["assumptions"][0]
     told, page = capsys.readouterr().out, (staged.folder / "signoff.html").read_text()
     for text in ("PROVEN", "CHG-1", "Mon-Fri 08:00-18:00 UTC", "Test lead", proof["sha256"], "the host holds 40 chats"):
         assert text in told and text.replace("PROVEN", "proven") in page.replace("\u00a0", " ")

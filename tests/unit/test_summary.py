@@ -16,8 +16,10 @@ from chatload.chat.record import SessionRecord
 from chatload.features.report.junit import junit
 from chatload.features.report.page import write_report
 from chatload.features.report.summary import exit_code, summarize
+from chatload.features.report.tiles import tiles
 from chatload.features.report.view import summary_document, write_outputs
 from chatload.protocol.reply import Reply
+from chatload.render.document import Tone
 from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.books import Books
@@ -172,9 +174,18 @@ def test_books_that_do_not_balance_say_so_first(tmp_path: Path, change: Change, 
     assert imbalance in summary["books"]["imbalances"]
     assert summary["valid"] is True
     assert exit_code(summary) == 3
-    assert shown(summary).startswith("INVALID: the books do not balance: ")
-    assert f"- {imbalance}\n" in shown(summary)
+    text = " ".join(shown(summary).split())
+    assert text.startswith("INVALID: the books do not balance: ") and imbalance in text
     assert "books balance:" not in shown(summary)
+
+
+def test_no_figure_of_a_run_that_cannot_be_trusted_is_called_good(tmp_path: Path) -> None:
+    def one_more(_: RunWriter, books: Books) -> None:
+        books.started += 1
+
+    good = {tile.label for tile in tiles(make_run(tmp_path / "fine", ["completed"] * 3)) if tile.tone is Tone.GOOD}
+    assert {"dropped", "served"} <= good
+    assert not any(tile.tone is Tone.GOOD for tile in tiles(make_run(tmp_path / "off", ["completed"] * 3, one_more)))
 
 
 def test_one_process_s_surplus_does_not_make_up_for_another_s_lack(tmp_path: Path) -> None:
@@ -411,7 +422,7 @@ def test_the_headline_has_sessions_and_chat_hours(tmp_path: Path) -> None:
     assert summary["exposure"]["dropped_per_chat_hour"]["high"] == pytest.approx(0.11234, abs=1e-5)
     assert not summary["exposure"]["censored"] and "cut off" not in text
     assert "drops per chat-hour: 0 (0 in 26.7 chat-hours), bounds 0 to 0.113" in text
-    assert "dropped before the age of 8 min 0 s: 0 % of chats, bounds 0 % to 1.49 %, each with 95 %" in text
+    assert "dropped before the age of 8 min: 0 % of chats, bounds 0 % to 1.49 %, each with 95 %" in text
     assert [point["age_s"] for point in summary["dropped_by_age"]] == [30.0 * i for i in range(1, 17)]
     assert summary["dropped_by_age"][-1] == {
         "age_s": 480.0, "at_risk": 200, "least": 0, "most": 0, "rate": 0.0, "low": 0.0,

@@ -130,4 +130,4 @@ def test_a_sweep_says_its_length_and_what_would_shorten_it(monkeypatch, capsys, 
         in told
     )
     assert _code(["tune", *run, "-t", "30m"]) == 2
-    assert "about 4 h 50 min, 30 min 0 s at most (-t)" in capsys.readouterr().err
+    assert "about 4 h 50 min, 30 min at most (-t)" in capsys.readouterr().err

@@ -11,11 +11,13 @@ from locust import User
 from locust.argument_parser import get_parser
 from locust.env import Environment
 
+from chatload.hours import AllowedHours
 from chatload.run.settings import OptionGroup, options_of
 from chatload.swarm.options import add_group
 from chatload.swarm.run import run_of
-from chatload.swarm.start_form import FieldKind, start_form
+from chatload.swarm.start_form import FieldKind, rule_notices, start_form
 from chatload.swarm.web import add_page
+from chatload.target import TargetRules
 
 OWN = [OptionGroup.RUN, OptionGroup.ARRIVALS, OptionGroup.CAPACITY, OptionGroup.SWEEP]
 
@@ -68,6 +70,38 @@ def test_the_values_are_those_of_the_last_start():
 def test_a_group_counts_what_was_changed_on_the_command_line():
     form = {group.heading: group for group in start_form(environment(argv=["--chat-length", "4", "--chat-seed", "7"]))}
     assert (form["Customers"].changed, form["Refresh"].changed) == (2, 0)
+
+
+LOCKED = TargetRules(
+    allowed_targets=("*.lab.example",), max_sessions=1200, max_requests_per_s=2.5,
+    locks={"allowed_targets": "/etc/chatload.toml", "max_sessions": "/etc/chatload.toml"},
+)  # fmt: skip
+
+
+def test_what_chatload_toml_locks_is_said_at_the_setting():
+    form = fields(start_form(environment(), rules=LOCKED))
+    assert form["max_sessions"].rule == "Locked by /etc/chatload.toml: at most 1 200. A lower value may be given."
+    assert form["max_requests_per_s"].rule == "2.5 by chatload.toml, if nothing is given here."
+    assert form["host"].rule.endswith("this machine, private networks, and *.lab.example.")
+    # The list decides alone: no agreement on the command line is heard.
+    assert [field.name for field in form.values() if field.is_fixed] == ["target_owner_agrees"]
+    assert not any(field.rule for field in fields(start_form(environment())).values())
+
+
+def test_what_forbids_every_start_is_said_above_the_form():
+    monday_evening = 1_767_643_200.0  # 2026-01-05 20:00 UTC
+    hours = AllowedHours.parse(("Mon-Fri 08:00-18:00",), "UTC", "chatload.toml")
+    rules = TargetRules(hours=(hours,), approval_required="/etc/chatload.toml")
+    allowed, closed, approval = rule_notices(rules, monday_evening)
+    assert allowed == "Load is allowed only in the hours of chatload.toml: Mon-Fri 08:00-18:00 UTC."
+    assert closed.startswith("No run can start now: ") and "next from" in closed
+    assert approval == "No run can start: /etc/chatload.toml demands an approval, and no approval_id is given."
+    assert rule_notices(TargetRules(approval_id="CHG-17"), monday_evening) == ["Approval: CHG-17."]
+
+
+def test_an_empty_field_shows_an_example_of_its_unit():
+    form = fields(start_form(environment()))
+    assert form["chat_length"].placeholder == "such as 300, 300s or 5m" and form["script"].placeholder == ""
 
 
 def test_a_load_shape_decides_the_number_of_users():

@@ -431,8 +431,12 @@ def _measured(judgement: Judgement) -> str:
     """Return what a rate or percentile was. The confidence of its judgement is left out: it needs independence."""
     metric, value = judgement.threshold.metric, judgement.value or 0.0
     beyond = "" if not judgement.beyond else "less than " if metric.subject == "margin" else "more than "
-    amount = share_text(value) if metric.kind == "rate" else f"{1000 * value:.4g} ms"
-    return f"it measured {beyond}{amount}, of {judgement.samples} samples"
+    if metric.kind == "rate":
+        return f"it measured {beyond}{share_text(value)}, of {judgement.samples} samples"
+    amount = f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+    # A percentile is known to the width of a bucket, so the samples beyond the limit decide.
+    counted, _, _ = judgement.why.partition(";")
+    return f"it measured {beyond}{amount}: {counted}"
 
 
 def _latency(books: Books, q: float) -> float | None:

@@ -163,12 +163,12 @@ def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
     return doc.Document(
         answer=doc.Sentence(answer(facts)),
         badge=doc.Badge(facts["kind"], Tone.GOOD) if claim else doc.Badge("no claim", Tone.WARN),
-        lead=[doc.Sentence(said, Tone.SOFT) for said in sentences(facts)],
+        notes=[doc.Sentence(said, Tone.SOFT) for said in sentences(facts)],
         tiles=list(_tiles(facts)),
         overview=_over_time(facts) if facts["steps"] and facts["course"] else None,
         sections=(
             doc.Section("Step by step", (_steps(facts["steps"]), doc.Bullets(list(_troubles(facts["steps"]))))),
-            doc.Section("Charts", (doc.SideBySide(list(_charts(facts))),)),
+            doc.Section("Charts", (doc.SideBySide(list(_charts(facts))), doc.Sentence(_fit(facts["usl"]), Tone.SOFT))),
             doc.Section("What had to hold", (doc.Bullets(thresholds), doc.Sentence(condition, Tone.SOFT))),
         ),
     )
@@ -236,7 +236,7 @@ def _sessions(capacity: Mapping[str, Any]) -> str:
 def sentences(facts: Mapping[str, Any]) -> list[str]:
     """What must be said with the answer."""
     said: list[str] = []
-    trouble, usl, capacity = facts["trouble"], facts["usl"], facts["capacity"]
+    trouble, capacity = facts["trouble"], facts["capacity"]
     if capacity is not None:
         said += _about_capacity(facts, capacity)
     if trouble is not None:
@@ -245,8 +245,13 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
             f"the lowest load above it that was not held, {words.plural(failed, 'session')}" if failed else "trouble"
         )
         said.append(f"{where}: {what}, first seen {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
+    return said
+
+
+def _fit(usl: Mapping[str, Any] | None) -> str:
+    """Return the fit of the Universal Scalability Law as a sentence."""
     fitted = "too few saturated loads were measured for a fit" if usl is None else usl_words(usl)
-    return [*said, f"Universal Scalability Law: {fitted}"]
+    return f"Universal Scalability Law: {fitted}"
 
 
 def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> Iterator[str]:
@@ -338,7 +343,7 @@ def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[doc.Inline, 
 def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
     if facts["kind"] == "knee" and facts["capacity"] is not None:
         yield _chance(facts)
-    if facts["steps"]:
+    if any(step["latency_p50_s"] or step["latency_p95_s"] for step in facts["steps"]):
         yield _latency(facts)
     if any(step["refused"] or step["dropped"] for step in facts["steps"]):
         yield _losses(facts)
@@ -399,8 +404,6 @@ def _latency(facts: Mapping[str, Any]) -> doc.Chart:
         for name, key in (("p50", "latency_p50_s"), ("p95", "latency_p95_s"))
         if s[key]
     ]
-    if not rows:
-        return doc.Chart("Latency against load", {"mark": "point"}, "Nothing was measured.")
     low, high = min(row["ms"] for row in rows), max(row["ms"] for row in rows)
     up = charts.y("ms", "latency", scale={"type": "log", "domain": [0.8 * low, 1.25 * high]})
     up["axis"] = charts.decades(low, high)

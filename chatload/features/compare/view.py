@@ -36,10 +36,12 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
     # Metrics whose figures are all 0 or missing are not shown.
     others = [row for row in comparison.rows if not row.in_family and any((*row.base, *row.new))]
     title = "Judged" if comparison.judged else "The main metrics"
-    named = [
-        f"{side}: " + ", ".join(f"{run.run} ({words.plural(run.sessions, 'session')})" for run in runs)
+    made = [
+        (run.run, side, words.number(run.sessions))
         for side, runs in (("base", comparison.base), ("new", comparison.new))
+        for run in runs
     ]
+    named = doc.table("Runs", ("run", "side", "sessions"), made, "llr")
     drawn = [row for row in judged if any(figure is not None for figure in (*row.base, *row.new))]
     # What decided the result is the chart of the first screen.
     drawn.sort(key=lambda row: row.word != comparison.word)
@@ -47,7 +49,7 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
     sections = [
         doc.Section(title, (_metrics(title, judged, bool(comparison.judged)),)),
         *([doc.Section("One mark per run", (doc.SideBySide(strips[1:]),))] if strips[1:] else []),
-        doc.Section("Runs", (doc.Bullets(named),)),
+        doc.Section("Runs", (named,)),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
     ]
     if found:
@@ -178,8 +180,8 @@ def _answer(comparison: Comparison) -> str:
     judged = comparison.judged
     if comparison.word in (WORSE, BETTER):
         changed = [row for row in judged if row.word == comparison.word]
-        named = ", ".join(f"{row.metric.label} {change_text(row.metric, row.change)}" for row in changed)
-        return f"{comparison.word}: {named}"
+        named = (f"{row.metric.label} {change_text(row.metric, row.change)} ({_interval(row)})" for row in changed)
+        return f"{comparison.word}: {', '.join(named)}"
     if comparison.word == EQUIVALENT:
         metrics = words.plural(len(judged), "metric")
         return f"equivalent: {metrics} within the tolerance at 95 % confidence, {base} runs against {new}"
@@ -241,7 +243,14 @@ def plan_document(plan: ComparisonPlan) -> doc.Document:
     rows = [_findable_cells(item) for item in plan.by_noise]
     sections.append(doc.Section(title, (doc.table(title, headings, rows, "rrrrr"),)))
     sections.append(doc.Section("How to read this", (doc.Sentence(_found_terms(tolerance), Tone.SOFT),)))
-    return doc.Document(doc.Sentence(answer), sections)
+    tiles = [
+        doc.Tile("runs", words.number(2 * plan.runs), f"{words.number(plan.runs)} per side"),
+        *(
+            doc.Tile(f"noise {noise}", usual, f"is found in {100 * USUAL:g} of 100 comparisons")
+            for noise, usual, *_ in rows[:3]
+        ),
+    ]
+    return doc.Document(doc.Sentence(answer), sections, doc.Badge("schedule", Tone.PLAIN, in_text=False), tiles=tiles)
 
 
 def _steps(plan: ComparisonPlan) -> Iterator[str]:
@@ -293,10 +302,10 @@ def change_text(metric: ComparedMetric, by: float | None, unit: bool = True) -> 
         return ""
     kind, percent = metric.kind, abs(100 * by)
     suffix = {FigureKind.MARGIN: " s", FigureKind.RATE: " pt", FigureKind.HOURLY: " /h"}.get(kind, " %")
-    decimals = 2 if not kind.is_ratio or percent < 10 else 1 if percent < 100 else 0
-    if kind is FigureKind.HOURLY and abs(by) < 1:
-        decimals = 3
     amount = abs(by) if kind in (FigureKind.MARGIN, FigureKind.HOURLY) else percent
+    decimals = 2 if amount < 10 else 1 if amount < 100 else 0
+    if kind is FigureKind.HOURLY and amount < 1:
+        decimals = 3
     digits = f"{amount:.{decimals}f}"
     sign = "+" if by > 0 else MINUS
     return (sign if float(digits) else "") + digits + (suffix if unit else "")
@@ -312,14 +321,17 @@ def _percent(share: float) -> str:
 def _strip(row: ComparisonRow) -> doc.Chart:
     """Return a mark for each run, a line for each side."""
     sides = {"base": row.base, "new": row.new}
-    scale = 100 if row.metric.kind is FigureKind.RATE else 1
+    longest = max(abs(figure) for figure in (*row.base, *row.new) if figure is not None)
+    unit = {FigureKind.RATE: "%", FigureKind.COUNT: "", FigureKind.HOURLY: "/h"}.get(
+        row.metric.kind, "ms" if longest < 1 else "s"
+    )
+    scale = {"%": 100, "ms": 1000}.get(unit, 1)
     points = [
         {"side": side, "value": figure * scale}
         for side, figures in sides.items()
         for figure in figures
         if figure is not None
     ]
-    unit = {FigureKind.RATE: "%", FigureKind.COUNT: "", FigureKind.HOURLY: "/h"}.get(row.metric.kind, "s")
     across = charts.x("value", "", scale={"zero": False, "padding": 12, "nice": True})
     across["axis"] = {"grid": True, "tickCount": 5, "title": None, "labelExpr": f"datum.label + ' {unit}'"}
     up = charts.names("side", list(_SIDE_COLOURS))

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from chatload.render import charts
 from chatload.render.document import (
     Badge,
     Block,
     Bullets,
+    Chart,
     Document,
     Section,
     Sentence,
@@ -41,10 +43,10 @@ Report = Mapping[str, Any]
 
 
 def forecast_document(report: Report) -> Document:
-    """Return the forecast as a document: first how good the fit is, then what is forecast."""
+    """Return the forecast as a document: what is forecast, and how good the fit is that it rests on."""
     tone = Tone.GOOD if report["goodness"]["reproduces"] else Tone.BAD
     fit = ("figure", "measured", "reproduced", "allowed", "judged")
-    forecast: list[Block] = [Sentence(answer(report), tone, strong=True)]
+    forecast: list[Block] = []
     if report["predictions"]:
         predictions = [
             *columns(("sessions", "refresh", "requests/s", "dropped", "95 % interval", "margin p1")),
@@ -53,22 +55,42 @@ def forecast_document(report: Report) -> Document:
         incidents = ("sessions", "refresh", "calm", "each incident", "uncertain")
         forecast += [
             Table("Forecast", predictions, [TableRow(_prediction(row)) for row in report["predictions"]]),
-            Sentence("where the drops come from"),
-            table("Drops by incident", incidents, [_drops(row) for row in report["predictions"]], caption=_CAPTION),
-        ]
-    forecast.append(Bullets([_held(row) for row in report["predictions"]]))
+            Bullets(list(dict.fromkeys(map(_held, report["predictions"])))),
+            Section("Where the drops come from", (
+                table("Drops by incident", incidents, [_drops(row) for row in report["predictions"]], caption=_CAPTION),
+            )),
+        ]  # fmt: skip
     fits = report["goodness"]["reproduces"]
     return Document(
-        answer=Sentence(fit_line(report), tone),
+        answer=Sentence(answer(report), tone),
         badge=Badge("forecast" if fits else "no forecast", tone, in_text=False),
+        lead=[Sentence(fit_line(report), tone, strong=True)],
         tiles=list(_tiles(report)),
+        overview=_chart(report),
         sections=(
             Section("Fit to the run", (table("Fit to the run", fit, tuple(goodness_rows(report)), sides="lrrrl"),)),
-            Section("Forecast", forecast),
+            *([Section("Forecast", forecast)] if forecast else []),
             Section("What is assumed", (Bullets(report["assumed"]),)),
             Section("What this forecast cannot know", (Bullets(report["unknown"]),)),
         ),
     )
+
+
+def _chart(report: Report) -> Chart | None:
+    """Return the drops of each load and refresh with their interval; None without a forecast."""
+    rows = []
+    for row in report["predictions"]:
+        name = f"{number(row['sessions'])}, {refresh(row)}"
+        ends = {"low": 100 * row["low"], "high": 100 * row["high"], "at": 100 * row["drop_rate"]}
+        tip = f"{name}: {percent(row['drop_rate'])} dropped, 95 % interval {bounds(row)}"
+        rows.append({"name": name, "colour": "var(--good)", "tip": tip, **ends})
+    if not rows:
+        return None
+    across = {"type": "quantitative", "title": "chats dropped, %", "scale": {"zero": True}, "axis": {"grid": True}}
+    said = "a line for each number of sessions and refresh: a dot is the forecast, the line its 95 % interval"
+    heading = "Chats dropped, by sessions and refresh"
+    told = ", ".join(row["tip"] for row in rows)
+    return Chart(heading, charts.intervals(rows, across), said, f"{heading}: {told}")
 
 
 def _tiles(report: Report) -> Iterator[Tile]:
@@ -82,7 +104,7 @@ def _tiles(report: Report) -> Iterator[Tile]:
     if worst is not None:
         yield Tile("sessions", number(worst["sessions"]), f"refresh {refresh(worst)}")
         yield Tile("dropped", percent(worst["drop_rate"]), f"95 % interval {bounds(worst)}")
-        yield Tile("requests/s", number(round(worst["requests_per_s"])))
+        yield Tile("requests per second", number(round(worst["requests_per_s"])))
         yield Tile("margin p1", _s(worst["margins_s"].get("p1")) or "none")
         per_hour = worst["drops_per_chat_hour"]
         if per_hour is not None:
@@ -112,7 +134,7 @@ def fit_line(report: Report) -> str:
     held = goodness["customers"]
     of = "" if held == goodness["customers_in_all"] else f" with {number(held)} of its customers"
     verb = "reproduce" if goodness["reproduces"] else "do not reproduce"
-    return f"{plural(goodness['replays'], 'replay')} of {report['run']['name']}{of} {verb} it"
+    return f"{plural(goodness['replays'], 'replay')}{of} {verb} the run {report['run']['name']}"
 
 
 def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -142,12 +164,13 @@ def _drops(row: Report) -> tuple[str, ...]:
 
 
 def _held(row: Report) -> str:
-    what, chats = f"{number(row['sessions'])} sessions, {refresh(row)}", plural(row["held"], "chat")
     if row["customers"] >= row["sessions"]:
-        return f"{what}: all held for {duration(row['for_s'])} ({chats}, {plural(row['requests'], 'request')})"
+        what = f"{number(row['sessions'])} sessions, {refresh(row)}"
+        counted = f"{plural(row['held'], 'chat')}, {plural(row['requests'], 'request')}"
+        return f"{what}: all held for {duration(row['for_s'])} ({counted})"
     return (
-        f"{what}: held {number(row['customers'])} customers for {duration(row['for_s'])} ({chats}), who stand for all: "
-        "given the server, sessions do not depend on each other"
+        f"{number(row['customers'])} customers were held for {duration(row['for_s'])} and stand for all: given the "
+        "server, sessions do not depend on each other"
     )
 
 

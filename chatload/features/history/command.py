@@ -41,7 +41,7 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
     "--confidence", type=CONFIDENCE, default=95, show_default=True,
     help="Of 100 histories without a change, at least so many show none.",
 )  # fmt: skip
-@click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
+@click.option("--html", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE",
     help="Write a row for each run too: time, run, and a column for each metric that every run measured.",
@@ -73,7 +73,7 @@ def history(
 
     \b
     Examples:
-      chatload history reports/nightly --page history.html
+      chatload history reports/nightly --html history.html
       chatload history reports/nightly --since 2026-11-01 --csv runs.csv
     """
     standard = [parse(text) for text in standard_thresholds()]

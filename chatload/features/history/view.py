@@ -25,7 +25,9 @@ def history_document(history: History) -> doc.Document:
     # What is worse comes first, then what changed.
     ordered = sorted(history.metrics, key=lambda row: (row.result is not SinceResult.WORSE, not row.changes))
     changed = [row for row in ordered if row.changes]
-    charts = [_chart(row, history) for row in ordered]
+    # The table says it all of a metric that was the same in all runs.
+    varied = [row for row in ordered if len({figure.value for figure in row.figures if figure is not None}) > 1]
+    charts = [_chart(row, history) for row in varied or ordered[:1]]
     sections = [
         doc.Section("Metrics", (_metrics(history, ordered),)),
         *([doc.Section("One mark per run", (doc.SideBySide(charts[1:]),))] if charts[1:] else []),

@@ -190,15 +190,15 @@ def plan_document(report: PlanReport) -> Document:
         Section("What must be known with it", (Bullets(list(notes(report))),)),
         Section("What this plan cannot know", (Bullets(UNKNOWN),)),
     )
-    lead = [Sentence(_binding(plan))]
-    lead += [Sentence(text) for text in (*_sure(report), _busiest(plan), _waiting(plan)) if text]
+    lead = [Sentence(_binding(plan)), Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN))]
+    more = [Sentence(text) for text in (*_sure(report), _busiest(plan), _waiting(plan)) if text]
     if found := expected_drops(plan.drops, plan.demand):
-        lead.append(Sentence(_expected(found)))
-    lead.append(Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
+        more.append(Sentence(_expected(found)))
     return Document(
         answer=Sentence(answer(plan)),
         badge=Badge("plan", _TONES.get(plan.drops.result, Tone.PLAIN), in_text=False),
         lead=lead,
+        notes=more,
         sections=sections,
         tiles=list(_tiles(report)),
         overview=_growth_chart(plan),
@@ -216,7 +216,7 @@ def _tiles(report: PlanReport) -> Iterator[Tile]:
     yield Tile("chats at once", number(plan.peak.chats), f"planned for {demand.percentile:g} %; {arrive}")
     requests = plan.loads[Constraint.REQUESTS]
     if requests is not None:
-        yield Tile("requests/s", _figure(requests), f"a refresh every {demand.poll_interval_s:g} s")
+        yield Tile("requests per second", _figure(requests), f"a refresh every {demand.poll_interval_s:.3g} s")
     binding = plan.binding
     yield Tile("decides", LABELS[binding.constraint], f"{_figure(binding.per_server)} a server, {binding.origin}")
     claim = plan.drops

@@ -7,7 +7,8 @@ from typing import Any
 from chatload import __version__
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck
 from chatload.features.probe.probe import Probe
-from chatload.render.document import Badge, Document, Section, Sentence, Tile, Tone, table
+from chatload.render import charts
+from chatload.render.document import Badge, Chart, Document, Section, Sentence, Tile, Tone, table
 from chatload.render.words import plural, seconds
 
 #: A configured value this close to a bound (seconds) counts as equal.
@@ -172,18 +173,42 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
 
 
 def probe_document(found: Measurement) -> Document:
-    rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
+    rows = table("Measured", ("figure", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
     opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
+    warnings = [Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings]
     remarks = [
         *map(Sentence, _notes(found)),
-        *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
         Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
     ]
     said = Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN)
     word, tone = ("not measured", Tone.WARN) if found.timeout_s is None else ("measured", Tone.GOOD)
     badge = Badge(word, tone, in_text=False)
     sections = (Section("Measured", (rows,)), Section("Remarks", remarks))
-    return Document(said, sections, badge, tiles=list(_tiles(found)))
+    return Document(said, sections, badge, warnings, tiles=list(_tiles(found)), overview=_chart(found))
+
+
+def _chart(found: Measurement) -> Chart | None:
+    """Return how long chats may be silent: what they survived, the timeout, and what dropped them; None without one."""
+    if found.timeout_s is None or found.silence_dropped_s is None:
+        return None
+    longest = max(found.longest_s, found.silence_survived_s)
+    spans = [
+        ("survived", 0.0, found.silence_survived_s, None, "var(--pass)"),
+        ("timeout", found.timeout_lower_s, found.timeout_upper_s, found.timeout_s, "var(--good)"),
+        ("dropped", found.silence_dropped_s, longest, None, "var(--bad)"),
+    ]
+    if found.configured_s is not None:
+        spans.append(("configured", found.configured_s, found.configured_s, found.configured_s, "var(--warn)"))
+    rows: list[dict[str, Any]] = [
+        {"name": name, "low": low, "high": high, "at": at, "colour": colour,
+         "tip": f"{name}: {seconds(low)} to {seconds(high)}"}
+        for name, low, high, at, colour in spans
+    ]  # fmt: skip
+    across = {"type": "quantitative", "title": "silence of a chat, s", "axis": {"grid": True}}
+    said = "green: silences that chats survived; blue: the timeout with its bounds; red: silences that dropped a chat"
+    said += "; amber: the timeout that is configured" if found.configured_s is not None else ""
+    told = ", ".join(row["tip"] for row in rows)
+    return Chart("How long a chat may be silent", charts.intervals(rows, across), said, told)
 
 
 def _tiles(found: Measurement) -> Iterator[Tile]:

@@ -76,7 +76,7 @@ def drift_document(drift: Mapping[str, Any]) -> Document:
     answer, *more = sentences(drift) or [f"nothing can be said of drift: {drift['why_not']}"]
     tone = Tone.WARN if claims(drift) else Tone.PLAIN
     rows = drift_table(drift)
-    lead: list[Block] = [Sentence(said, tone, strong=True) for said in more]
+    notes: list[Block] = [Sentence(said, tone, strong=True) for said in more]
     sections = [] if rows is None else [Section("All metrics", (rows,))]
     charts = list(drift_charts(drift, drift["start"])) if rows is not None else []
     if charts:
@@ -84,7 +84,7 @@ def drift_document(drift: Mapping[str, Any]) -> Document:
     word = "drift" if claims(drift) else "steady" if rows is not None else "not measured"
     badge = Badge(word, Tone.WARN if word != "steady" else Tone.GOOD, in_text=False)
     overview = charts[0] if charts else None
-    return Document(Sentence(answer, tone), sections, badge, lead, tiles=list(_tiles(drift)), overview=overview)
+    return Document(Sentence(answer, tone), sections, badge, notes=notes, tiles=list(_tiles(drift)), overview=overview)
 
 
 def _tiles(drift: Mapping[str, Any]) -> Iterator[Tile]:

@@ -30,20 +30,13 @@ def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
         if rate["rate"] is not None and rate["low"] is not None:
             tip = f"{verdict}: {words.percent(rate['rate'])}, bounds {words.bounds(rate)}"
             colour = _TONE_COLOURS[tone(verdict)] if count else "var(--soft)"
-            figures = {"share": 100 * rate["rate"], "low": 100 * rate["low"], "high": 100 * rate["high"]}
+            figures = {"at": 100 * rate["rate"], "low": 100 * rate["low"], "high": 100 * rate["high"]}
             rows.append({"name": verdict, **figures, "tip": tip, "colour": colour})
     share = {"type": "quantitative", "title": "share of the sessions, % (root scale)",
              "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
              "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
-    shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    place = {"y": charts.names("name"), "color": shade, "description": {"field": "tip"}}
-    line, dot = {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, {"type": "point", "filled": True, "size": 60}
-    layers = [
-        charts.layer(rows, line, x={"field": "low", **share}, x2={"field": "high"}, **place),
-        charts.layer(rows, {**dot, "opacity": 1}, x={"field": "share", **share}, **place),
-    ]
     said = ", ".join(f"{verdict} {words.percent(n / total)}" for verdict, n in by_verdict.items() if n)
-    heading, spec = "Share of each verdict with its bounds", {"height": {"step": 24}, "layer": layers}
+    heading, spec = "Share of each verdict with its bounds", charts.intervals(rows, share)
     yield Chart(heading, spec, "a dot is the share, a line its bounds", f"{heading}: {said}")
 
 
@@ -87,7 +80,8 @@ def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
             said += f" The last silences of {words.plural(last, 'chat')} that may have been dropped are not drawn."
         if timeout_s is not None:
             beyond = books.gap.count_above(timeout_s)[1]
-            said += f" {words.plural(beyond, 'gap')} of {words.number(books.gap.count)} reached past the timeout."
+            said += f" {words.number(beyond) if beyond else 'None'} of {words.plural(books.gap.count, 'gap')} "
+            said += f"{'was' if beyond < 2 else 'were'} longer than the timeout."
             if (books.gap.observed.maximum or 0.0) > timeout_s * (_MOST_BARS + 1) / _BARS:
                 said += f" The last bar has all above {words.seconds(timeout_s * _MOST_BARS / _BARS)}."
         heading = "Gaps between contacts, against the timeout"
@@ -122,6 +116,8 @@ def _growing_bins(histogram: Histogram, scale: float) -> list[dict[str, Any]]:
     bins: list[tuple[float, float, int]] = []
     for low, high, count in histogram.bins():
         low = max(low, 1e-6)
+        # A bucket of zeros has no width.
+        high = high if high > low else low * _GROWS
         if bins and high <= bins[-1][0] * _GROWS:
             bins[-1] = (bins[-1][0], high, bins[-1][2] + count)
         else:

@@ -25,7 +25,7 @@ from chatload.render.time_charts import clock, clock_title
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
-from chatload.run.settings import SETTINGS, RunSettings
+from chatload.run.settings import DURATION, RUN_TIME, SETTINGS, RunSettings
 from chatload.vocabulary import STATUS_TABLE, SUCCESSFUL, Outcome
 
 #: Rows of the table over time, processes listed, bursts listed, and sessions drawn that are not folded.
@@ -326,6 +326,9 @@ def _setting(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if name.endswith("_at") and isinstance(value, float):
         return words.instant(value)
+    if isinstance(value, float):
+        unit = " s" if name in SETTINGS and SETTINGS[name].kind in (DURATION, RUN_TIME) else ""
+        return f"{value:g}{unit}"
     return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

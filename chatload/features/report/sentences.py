@@ -8,6 +8,7 @@ from chatload.render import words
 from chatload.render.document import Code, Inline
 from chatload.run.books import LATE_START_S
 from chatload.run.lifetimes import chat_hours_text
+from chatload.run.settings import written
 from chatload.stats.rates import per_unit_text
 from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 
@@ -116,9 +117,9 @@ def censored(summary: Mapping[str, Any]) -> str:
     if not exposure["censored"]:
         return ""
     return (
-        f"{words.percent(exposure['cut_off_share'])} of the accepted sessions were cut off by the end of the run. What "
-        "would have become of them is not known. So rates per session are too low for whole chats; their upper bounds "
-        "leave these sessions out. Rates per chat-hour and by age allow for them"
+        f"{words.percent(exposure['cut_off_share'])} of the accepted sessions were cut off by the end of the run, so "
+        "rates per session are too low for whole chats (their upper bounds leave these sessions out). Rates per "
+        "chat-hour and by age allow for them"
     )
 
 
@@ -204,7 +205,7 @@ def heading(summary: Mapping[str, Any]) -> tuple[Inline, ...]:
     if started is not None and ended is not None:
         said.append(f"took {words.duration(ended - started)}")
     if settings.get("flex_disconnect_timeout") is not None:
-        said.append(f"flex-disconnect-timeout {settings['flex_disconnect_timeout']} s")
+        said.append(f"flex-disconnect-timeout {written(settings['flex_disconnect_timeout'])} s")
     if connections := int(settings.get("connections") or 0):
         said.append(f"the chats of a process shared {words.number(connections)} connections")
     return (*parts, "".join(f", {part}" for part in said))

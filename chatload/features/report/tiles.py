@@ -1,6 +1,7 @@
 """The six figures that explain a run's result: the tiles of its page, and the first table of its texts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chatload.render import words
@@ -12,7 +13,7 @@ _NOTHING = "none"
 
 def tiles(summary: Mapping[str, Any]) -> tuple[Tile, ...]:
     """Return sessions, dropped, served, GetMessages, margin and generator of a summary."""
-    return (
+    made = (
         _sessions(summary),
         _dropped(summary),
         _served(summary),
@@ -20,6 +21,10 @@ def tiles(summary: Mapping[str, Any]) -> tuple[Tile, ...]:
         _margin(summary),
         _generator(summary),
     )
+    if summary["valid"] and summary["books"]["balanced"]:
+        return made
+    # Nothing good is claimed by a run that cannot be trusted.
+    return tuple(replace(tile, tone=Tone.PLAIN) if tile.tone is Tone.GOOD else tile for tile in made)
 
 
 def _sessions(summary: Mapping[str, Any]) -> Tile:

@@ -95,7 +95,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
     books = summary["books"]
     if not books["balanced"]:
         yield doc.Callout("the books do not balance", sentences.books_line(books, "/"))
-        yield doc.Bullets(books["imbalances"], Tone.BAD, "imbalance", _ALL)
+        # The answer has the first of them.
+        yield doc.Bullets(books["imbalances"][1:], Tone.BAD, "more imbalance", _ALL)
     if summary["aborted"] and summary["aborted"] not in why:
         yield doc.Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
@@ -119,14 +120,15 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         *doc.columns(("threshold", "result", "value"), "llr"),
         doc.TableColumn("bounds", optional=True),
         doc.TableColumn("samples", optional=True),
-        doc.TableColumn("would settle it (80 % / 90 %)", page_only=True),
     ]
+    if settles := any(map(_needed, ordered)):
+        shown.append(doc.TableColumn("would settle it (80 % / 90 %)", page_only=True))
     rows = []
     for threshold in ordered:
         result = threshold["result"]
         low, high = (threshold_value(threshold, end) for end in ("lower", "upper"))
         if low and high:
-            between = f"{low} … {high}"
+            between = f"{low} to {high}"
         elif low:
             between = f"≥ {low}"
         else:
@@ -137,12 +139,12 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
             threshold_value(threshold, "value"),
             between,
             "" if threshold.get("samples") is None else words.number(threshold["samples"]),
-            _needed(threshold),
+            *([_needed(threshold)] if settles else []),
         ]
         rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
     caption = f"bounds: one-sided, each with {words.confidence(summary['confidence'])} confidence"
     passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
-    held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
+    held = f"{passed} of {words.plural(len(ordered), 'threshold')} {'holds' if len(ordered) == 1 else 'hold'}"
     if part := sentences.judged_part(summary):
         held += f"; {part}"
     return (
@@ -181,8 +183,8 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     else:
         yield doc.Sentence("no session ended")
     if by_verdict[Verdict.CUT_OFF]:
-        confirmed = words.number(sessions["cut_off_confirmed"])
-        yield doc.Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
+        confirmed, cut = words.number(sessions["cut_off_confirmed"]), words.number(by_verdict[Verdict.CUT_OFF])
+        yield doc.Sentence(f"the server confirmed the goodbye of {confirmed} of the {cut} cut_off sessions")
     for said in (sentences.exposure(summary), sentences.dropped_by_age(summary)):
         if said:
             yield doc.Sentence(said)
@@ -251,7 +253,7 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         ordered = sorted(blames.items(), key=lambda item: -item[1])
         rows = [(blame, words.number(n), Blame(blame).meaning) for blame, n in ordered]
         caption = "blame: the cause without which the session would have been in time"
-        yield doc.table("Blame", ("blame", "dropped_late", "meaning"), rows, sides="lrl", caption=caption)
+        yield doc.table("Blame", ("blame", "dropped_late", "meaning"), rows, sides="lrw", caption=caption)
     elif not sessions["accepted"]:
         yield doc.Sentence("no session was accepted")
     else:

@@ -218,15 +218,22 @@ class _Canvas:
         """Whether a text and a gap (px) are no longer than a stretch of time (seconds) is wide."""
         return self.width * seconds / (self.end - self.start) >= len(text) * _LETTER + gap
 
-    def beside(self, start: float, end: float, text: str) -> dict[str, Any]:
-        """Return where to put a text beside a mark from start to end: right of it if there is room, else left."""
-        if self.fits(text, self.end - end, 8):
-            return {"at": end, "align": "left", "dx": 8}
-        return {"at": start, "align": "right", "dx": -8}
+    def beside(self, start: float, end: float, *texts: str) -> dict[str, Any]:
+        """Return the first text that has room beside a mark from start to end, and its place: right of it, else left.
 
-    def within(self, start: float, end: float, texts: Iterable[str]) -> str:
+        The last of the texts is put left of it, even without room.
+        """
+        for text in texts:
+            if self.fits(text, self.end - end, 8):
+                return {"says": text, "at": end, "align": "left", "dx": 8}
+            if self.fits(text, start - self.start, 8):
+                break
+        return {"says": text, "at": start, "align": "right", "dx": -8}
+
+    def within(self, start: float, end: float, texts: Iterable[str], bold: bool = False) -> str:
         """Return the first of the texts that fits between start and end; empty where none does."""
-        return next((text for text in texts if self.fits(text, end - start)), "")
+        # A bold letter is about 1 px wider.
+        return next((text for text in texts if self.fits(text, end - start, 6 + len(text) * bold)), "")
 
 
 def _silence(canvas: _Canvas) -> Iterator[Spec]:
@@ -243,18 +250,19 @@ def _silence(canvas: _Canvas) -> Iterator[Spec]:
         yield _rect(start, stop, canvas, shade, 0.28, f"{_SILENCE}#")
     if allowed < timeline.timeout_s:
         says = f"{words.seconds(end)}, then ended: {timeline.timeout_s:.6g} s were allowed"
-        yield from _texts([{"says": says, "lane": f"{_SILENCE}#", **canvas.beside(0.0, end, says)}], canvas)
+        yield from _texts([{"lane": f"{_SILENCE}#", **canvas.beside(0.0, end, says)}], canvas)
         return
     middle = {"align": "center", "dx": 0, "lane": f"{_SILENCE}#"}
-    says = canvas.within(0.0, allowed, (f"{timeline.timeout_s:.6g} s allowed", f"{timeline.timeout_s:.6g} s"))
+    limit = f"{timeline.timeout_s:.6g} s"
+    says = canvas.within(0.0, allowed, (f"{limit} allowed", limit), bold=True)
     texts = [{**middle, "says": says, "at": allowed / 2}]
     if told and end > allowed:
         too, by = late(timeline, told), words.seconds(end - allowed)
-        fits = canvas.within(allowed, end, (too, f"{by} too late", f"{by} late", by))
+        fits = canvas.within(allowed, end, (too, f"{by} too late", f"{by} late", by), bold=True)
         if fits:
             texts.append({**middle, "says": fits, "at": (allowed + end) / 2})
         else:
-            texts = [{**middle, "says": too, **canvas.beside(allowed, end, too)}]
+            texts = [{**middle, **canvas.beside(allowed, end, too)}]
     yield from _texts(texts, canvas, bold=True)
 
 
@@ -284,7 +292,9 @@ def _requests(canvas: _Canvas) -> Iterator[Spec]:
     mark = {"type": "point", "filled": True, "size": 80, "opacity": 1}
     yield charts.layer(rows, bar, **place, x2={"field": "to"}, color=colour)
     yield charts.layer(rows, mark, **place, color=colour, shape={**kind, "scale": shapes})
-    yield from _texts([{**row, **canvas.beside(row["from"], row["to"], row["says"])} for row in rows], canvas)
+    # Where there is no room for it, how long the request took is left out.
+    places = [canvas.beside(row["from"], row["to"], row["says"], row["says"].split(" after ")[0]) for row in rows]
+    yield from _texts([{**row, **place} for row, place in zip(rows, places, strict=True)], canvas)
 
 
 def _went(canvas: _Canvas) -> Iterator[Spec]:

@@ -22,6 +22,7 @@ from chatload.render.document import (
     TableRow,
     Terms,
     Text,
+    Tile,
     Tone,
     Verbatim,
     columns,
@@ -71,10 +72,29 @@ def signoff_document(signed: SignOff) -> Document:
             Section("Machine and versions", (Bullets(_machines(signed)), _commands(signed))),
         ),
         badge=Badge(signed.result.value, _TONES[signed.result]),
+        tiles=list(_tiles(signed)),
         lead=[Sentence((title, f", {instant(signed.made_at, '%Y-%m-%d %H:%M UTC')}"), Tone.SOFT)],
         title=f"Sign-off: {title}",
         footer=f"chatload {__version__}; chatload signoff {found.folder} makes this page again from the same files.",
     )
+
+
+def _tiles(signed: SignOff) -> Iterator[Tile]:
+    """Yield the figures of the answer that are there: servers, chats, refresh interval, timeout, and drops."""
+    found, plan, proof = signed.found, signed.found.plan, signed.found.proof
+    if plan is not None:
+        spare = f"{number(plan.servers.needed)} carry the peak, {number(plan.servers.spare)} to spare"
+        yield Tile("servers", number(plan.servers.total), spare, _TONES[signed.result])
+        yield Tile("chats at the peak", number(_peak(found)), "open at once")
+        yield Tile("refresh every", seconds(found.interval_s), "each chat")
+    measured = "at least, by the probe" if found.probe is not None else "as the file says"
+    yield Tile("timeout", seconds(found.timeout_s), measured)
+    if found.capacity is not None:
+        yield Tile("one host", number(found.capacity.held), "chats held")
+    if proof is not None:
+        dropped = proof.exposure.dropped_per_chat_hour
+        count = number(dropped.most) if dropped.least == dropped.most else f"{dropped.least} to {dropped.most}"
+        yield Tile("dropped", count, f"of {plural(proof.sessions.accepted, 'session')} of the proof")
 
 
 def _tested(found: Findings) -> str:

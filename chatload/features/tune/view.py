@@ -79,12 +79,11 @@ def tune_document(report: TuneReport) -> doc.Document:
     """Return the sweep as a document."""
     tuning, best = report.tuning, report.tuning.recommended
     lead = [doc.Sentence(f"also: {problem}", Tone.BAD) for problem in tuning.problems[1:]]
+    more: list[doc.Block] = []
     if best is not None:
-        lead += [
-            doc.Sentence(f"no longer interval is recommended: {stopped(tuning)}"),
-            *(doc.Sentence(said) for said in (saved(tuning),) if said),
-            doc.Sentence(("as options: ", doc.Code(f"--refresh-policy fraction --refresh-fraction {best.fraction:g}"))),
-        ]
+        lead.append(doc.Sentence(("use ", doc.Code(f"--refresh-policy fraction --refresh-fraction {best.fraction:g}"))))
+        more.append(doc.Sentence(f"no longer interval is recommended: {stopped(tuning)}"))
+        more += [doc.Sentence(said) for said in (saved(tuning),) if said]
     charts = list(_charts(report))
     sections = [doc.Section("All intervals", (_arms(tuning), *charts[1:]))]
     if report.model is not None:
@@ -97,6 +96,7 @@ def tune_document(report: TuneReport) -> doc.Document:
         sections,
         _RESULTS[tuning.result],
         lead,
+        more,
         subject=(doc.Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"),
         tiles=list(_tiles(tuning)),
         overview=charts[0] if charts else None,
@@ -140,7 +140,8 @@ def _arms(tuning: Tuning) -> doc.Table:
         rate = "" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}"
         came = word(arm, tuning)
         result = doc.TableCell(came, _TONES[came], strong=True)
-        rows.append(doc.TableRow([*_counted(arm), _hourly(arm), words.seconds(arm.margin_p1_s), rate, result]))
+        margin = words.with_minus(words.seconds(arm.margin_p1_s))
+        rows.append(doc.TableRow([*_counted(arm), _hourly(arm), margin, rate, result]))
     caption = (
         f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. drops/h: those of the "
         "drops per chat-hour. margin p1: what 99 of 100 sessions had left of the timeout at their widest gap (upper "
@@ -163,9 +164,9 @@ def _model_arms(model: Tuning, tuning: Tuning) -> doc.Table:
 
 
 def _counted(arm: Arm) -> tuple[str, ...]:
-    """The cells that the run and the model share. A range is written 3-10: it needs less room."""
+    """The cells that the run and the model share. A range has a dash in place of "to": it needs less room."""
     low, high = bound_text(arm.lower, up=False).removesuffix(" %"), bound_text(arm.upper, up=True)
-    ranges = dropped(arm).replace(" to ", "-"), f"{low}-{high}"
+    ranges = dropped(arm).replace(" to ", "–"), f"{low}–{high}"
     return (interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), *ranges)
 
 
@@ -174,7 +175,7 @@ def _hourly(arm: Arm) -> str:
     hourly = arm.per_chat_hour
     if hourly is None:
         return ""
-    return f"{per_unit_text(hourly.lower, up=False)}-{per_unit_text(hourly.upper, up=True)}"
+    return f"{per_unit_text(hourly.lower, up=False)}–{per_unit_text(hourly.upper, up=True)}"
 
 
 def answer(tuning: Tuning) -> str:
@@ -342,7 +343,10 @@ def _drops(report: TuneReport, frame: Frame) -> Spec:
         ]
     if tuning.recommended is not None:
         best = tuning.recommended
-        layer += charts.mark_line(best.interval_s, f"recommended {interval(best)}", "var(--pass)", top=20)
+        # Beside the left edge there is room on the right only.
+        is_left = best.interval_s < (tuning.arms[0].interval_s + tuning.timeout_s) / 2
+        name = f"recommended {interval(best)}"
+        layer += charts.mark_line(best.interval_s, name, "var(--pass)", top=20, name_right=is_left)
     return {"height": 260, "layer": layer}
 
 

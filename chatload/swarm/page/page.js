@@ -14,9 +14,10 @@ const CHARTS = [
   ["Latency of GetMessages", "ms", [[P50, "p50", "--c6", 1000], [P95, "p95", "--good", 1000], [P99, "p99", "--c4", 1000]]],
   ["Least margin of a refresh", "s; below 0 the chat is dropped", [[MARGIN, "margin", "--c3", 1]]],
 ];
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 const $ = (id) => document.getElementById(id);
 
-let points = [], startedAt = 0, phase = "", knownRefusal = "", wantsForm = false, startedHere = false, charts = [];
+let points = [], startedAt = 0, phase = "", knownRefusal = "", wantsForm = false, startedHere = false, charts = [], sayShown = () => {};
 
 // -- the state of the run ------------------------------------------------------------------------
 
@@ -131,6 +132,17 @@ function draw() {
     const now = chart.lines.map(([, name], i) => `${name} ${number(lines[i][lines[i].length - 1])}`).join(", ");
     chart.label(points.length ? `${chart.title}: now ${now}` : `${chart.title}: no values yet`);
   }
+  // uPlot sets its scales in a microtask.
+  setTimeout(sayShown);
+}
+
+// The whole run, and from then on its newest point.
+function showAll() {
+  for (const { plot } of charts) plot.setData(plot.data, true);
+}
+
+function wholeRun() {
+  return points.length ? [points[0][AT], points[points.length - 1][AT]] : [0, 1];
 }
 
 function build() {
@@ -153,7 +165,7 @@ function build() {
         height: HEIGHT,
         scales: { x: { time: false }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 1, 0) * 1.05 || 1] } },
         cursor: { sync: { key: "run" }, drag: { x: true, y: false } },
-        axes: [{ ...axis, size: 32, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(number) }],
+        axes: [{ ...axis, size: 32, incrs: TIME_STEPS, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(number) }],
         series: [
           { label: "time", value: (_, at) => clock(at) },
           ...lines.map(([, name, stroke]) => ({ label: name, stroke: colour(stroke), width: 2, points: { show: false }, value: (_, v) => number(v) })),
@@ -186,7 +198,7 @@ async function post(address, fields) {
 function fieldsOf(form) {
   const found = [];
   for (const control of form.elements) {
-    if (!control.name) continue;
+    if (!control.name || control.disabled) continue;
     if (control.type !== "checkbox") found.push([control.name, control.value.trim()]);
     else if (control.closest(".many")) control.checked && found.push([control.name, control.value]);
     else found.push([control.name, String(control.checked)]);
@@ -197,8 +209,10 @@ function fieldsOf(form) {
 async function start(event) {
   event.preventDefault();
   refuse("");
-  const empty = [...$("form").elements].find((control) => control.required && !control.value.trim());
+  const controls = [...$("form").elements], empty = controls.find((control) => control.required && !control.value.trim());
   if (empty) return refuse(`${labelOf(empty)} is missing.`, empty);
+  const wrong = controls.find(({ type, value }) => type === "number" && !(Number(value) > 0));
+  if (wrong) return refuse(`${labelOf(wrong)} ${wrong.value}: expected a number above 0.`, wrong);
   $("submit").disabled = true;
   try {
     const answer = await post("../swarm", fieldsOf($("form")));
@@ -231,12 +245,23 @@ function refuse(message, control) {
   setTimeout(() => (control || $("refused")).focus());
 }
 
+// The setting that a message is about: the flag or the value that it names; the flag of its hint comes last.
 function settingIn(message) {
-  for (const [flag] of message.matchAll(/--[a-z][a-z-]*|(?<=^|\s)-[urt](?=\s)/g)) {
-    const code = [...$("form").querySelectorAll("label code")].find((code) => code.textContent === flag);
-    if (code) return $(code.parentElement.htmlFor);
-  }
-  return /\bhost\b|cannot be reached|chat service/.test(message) ? $("host") : null;
+  const [what] = message.split("; ");
+  const byFlag = (text) => {
+    for (const [flag] of text.matchAll(/--[a-z][a-z-]*|(?<=^|\s)-[urt](?=\s)/g)) {
+      const code = [...$("form").querySelectorAll("label code")].find((code) => code.textContent === flag);
+      if (code) return $(code.parentElement.htmlFor);
+    }
+    return null;
+  };
+  const named = [...$("form").elements].filter(({ type, value }) => type === "text" && value.trim().length > 3 && what.includes(value.trim()));
+  const byValue = named.sort((a, b) => b.value.length - a.value.length)[0];
+  // Locust names a setting by its field.
+  const byName = [...$("form").elements].find(({ name }) => name && name.includes("_") && what.includes(name));
+  const byWord = /^\d+ users? /.test(what) ? $("user_count") : /^threshold/.test(what) ? $("threshold")
+    : /\bhost\b|loopback|cannot be reached|chat service|proxy/.test(what) ? $("host") : null;
+  return byFlag(what) || byName || byValue || byWord || byFlag(message);
 }
 
 const labelOf = (control) => document.querySelector(`label[for="${control.id}"]`).firstChild.textContent.trim();
@@ -330,6 +355,7 @@ $("new").addEventListener("click", newRun);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
 new ResizeObserver(resize).observe($("charts"));
 build();
+sayShown = zoomButtons(document.querySelector(".zoom"), () => charts.map((chart) => chart.plot), wholeRun, showAll, clock);
 (async function poll() {
   if (!document.hidden) await update();
   setTimeout(poll, EVERY_MS);
