@@ -138,7 +138,7 @@ def test_a_run_is_ended_by_the_class_that_lost_its_threshold() -> None:
 
 def test_a_bound_and_a_remedy_are_said_of_the_class() -> None:
     judgement = {"expression": "Vip: margin.p1 > 5 s", "unit": "s", "value": -1.0, "beyond": True}
-    assert threshold_value(judgement, "value") == "under -1.00 s"
+    assert threshold_value(judgement, "value") == "under -1 s"
     cut_off = Facts(chats(completed=250, cut_off=250), 45.0, 250)
     said = judge(parse("Vip: dropped.rate < 1%"), replace(Facts(Books(), 45.0), by_class={"Vip": cut_off})).why
     assert said.endswith("or judge Vip: dropped.per_chat_hour, or judge Vip: dropped.by_age(AGE)")

@@ -58,7 +58,7 @@ def test_several_user_classes_have_a_row_each():
     page = live_page(RunSnapshot(RunPhase.RUNNING, facts, gate=make_gate(["Web: dropped.rate < 1%"])))
     one, other = page.classes
     assert one == ClassState(
-        "Vip", "3", "12", "2 to 3 (3.04 % to 60.7 %)", "bad", "0", "250 ms", "250 ms", "250 ms", "under 1.00 s"
+        "Vip", "3", "12", "2 to 3 (3.04 % to 60.7 %)", "bad", "0", "250 ms", "250 ms", "250 ms", "under 1 s"
     )
     assert (other.user_class, other.open, other.ended, other.dropped, other.p50, other.margin) == (
         "Web", "2", "0", "0", "", "",
