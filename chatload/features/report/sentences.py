@@ -50,7 +50,7 @@ def _longer_run(summary: Mapping[str, Any]) -> str:
         return ""
     times = max((each["needed_90"] or each["needed"]) / each["samples"] for each in undecided)
     # Where a run lacks less than this, chance can make the next one lack it too.
-    length = words.duration(60 * math.ceil(max(times, _LEAST_LONGER) * (ended - started) / 60)).removesuffix(" 0 s")
+    length = words.duration(60 * math.ceil(max(times, _LEAST_LONGER) * (ended - started) / 60))
     return f". A run of about {length} like this one would probably settle {'it' if len(undecided) == 1 else 'them'}"
 
 
