@@ -1,11 +1,11 @@
 """`locust` processes without the second of CPU time in which each would import the same modules.
 
 One process for each test process imports them once, and forks for each run, as Locust forks its workers for
-`--processes`. The child is a process of its own with its own arguments, environment and outputs; it reads its locustfile,
-installs chatload and ends as any other. `chatload.swarm` is imported by each run itself.
+`--processes`. The child is a process of its own with its own arguments, environment and outputs. It reads its
+locustfile, installs chatload and ends as any other. `chatload.swarm` is imported by each run itself.
 
-Tests of signals, of the terminal and of the start itself use `locust_command()` with subprocess, and so do the examples
-and the pages of docs/. They import everything as a user's run does.
+Tests of signals, of the terminal and of the start itself use `locust_command()` with subprocess, and so do
+the commands of docs/. They import everything as a user's run does.
 """
 
 from __future__ import annotations
