@@ -45,14 +45,19 @@ OF_ANOTHER_TEST = {
 }
 #: Everything that no test runs. A new one needs a reason that is as good.
 NEVER_RUN = {
+    "docs/tutorial.md": "installs packages; tests/integration/test_wheel.py does it with the wheel",
     "docs/simulator-speed.md": "needs wrk, and two cores for a minute",
     "docs/live.md": "needs the packages of OpenTelemetry and a collector",
 }
 LANGUAGES = {"sh", "{.sh .webapi}", "python", "toml", 'toml title="peak.toml"', "yaml", "csv", "text"}
+#: Blocks of these pages that their tests leave out: simulators, and the campaign up to its question. The load of a
+#: campaign is that of tests/integration/test_campaign_real.py.
+LEFT_OUT = {"docs/tutorial.md": r"8082|chatload campaign", "docs/simulator.md": r"^chatload simulator"}
 SHELL = [
     block
     for block in BLOCKS
-    if block.language == "sh" and not block.not_run and (block.page, "sh") not in OF_ANOTHER_TEST
+    if (block.language == "sh" and not block.not_run)
+    and ((block.page, "sh") not in OF_ANOTHER_TEST or re.search(LEFT_OUT[block.page], block.text))
 ]
 AT_ONCE = 2
 
@@ -67,7 +72,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 chatload() {
   if [ "$1" != simulator ]; then command chatload "$@"; return; fi
   command chatload "$@" > simulator.out &
-  until grep -q listening simulator.out; do sleep 0.05; done
+  until grep -q listening simulator.out; do kill -0 $!; sleep 0.05; done
 }
 set -e
 """
@@ -76,6 +81,7 @@ set -e
 def filled_in(text: str, url: str) -> str:
     """The text of a block with everything that SUBSTITUTIONS names replaced, as one line a command."""
     text = re.sub(r" *\\\n\s*", " ", text)
+    text = re.sub(r" &$", "", text, flags=re.M)  # the prelude starts simulators in the background
     for old, new in SUBSTITUTIONS.items():
         text = text.replace(old, new)
     for place in ("{port}", "{url}", "{root}"):
@@ -171,9 +177,8 @@ def ended(folder: Path, server: str, request: pytest.FixtureRequest):
         )  # fmt: skip
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        begun = {
-            block.name: pool.submit(run, block) for block in SHELL if block.page in pages and not is_run_here(block)
-        }
+        blocks = [block for block in SHELL if block.page in pages and not is_run_here(block)]
+        begun = {block.name: pool.submit(run, block) for block in blocks}
         done = {name: future.result() for name, future in begun.items()}
     # Runs of real load, which other blocks of the page read.
     for name in ("sweep", "capacity"):
@@ -256,6 +261,8 @@ def test_every_block_says_what_it_is():
 def test_blocks_that_no_test_runs_are_few_and_have_a_reason():
     never = [(block.page, block.not_run) for block in BLOCKS if block.not_run]
     assert sorted(never) == sorted(NEVER_RUN.items())
+    python = {block.page for block in BLOCKS if block.language == "python"}
+    assert {(page, "python") for page in python} <= OF_ANOTHER_TEST.keys()
     for test in OF_ANOTHER_TEST.values():
         assert (ROOT / test).exists()
     # Each line of the table is used.
