@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 
 from tests.integration.processes import CHAT, ENV
 from tests.integration.test_stopping import free_port, wait_for
+from tests.integration.warm_locust import LocustProcess
 
 
 class WebUI:
@@ -55,9 +55,8 @@ class WebUI:
         assert answer["success"], answer
 
 
-def popen(*options, locustfile=CHAT, **more):
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--loglevel", "WARNING", *map(str, options)]
-    return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+def start(*options, locustfile=CHAT):
+    return LocustProcess(["-f", str(locustfile), "--loglevel", "WARNING", *map(str, options)], ENV)
 
 
 @contextmanager
@@ -69,22 +68,9 @@ def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfil
     web, bind = free_port(), free_port()
     apart = 0 if own_workers else workers
     master = ("--master", "--master-bind-port", bind) if apart else ()
-    processes = [
-        popen(
-            "--host",
-            host,
-            "--web-host",
-            "127.0.0.1",
-            "--web-port",
-            web,
-            "--web-base-path",
-            base_path,
-            *master,
-            *options,
-            locustfile=locustfile,
-        )
-    ]
-    processes += [popen("--worker", "--master-port", bind, locustfile=locustfile) for _ in range(apart)]
+    of_master = ("--web-host", "127.0.0.1", "--web-port", web, "--web-base-path", base_path, *master, *options)
+    processes = [start("--host", host, *of_master, locustfile=locustfile)]
+    processes += [start("--worker", "--master-port", bind, locustfile=locustfile) for _ in range(apart)]
     ui = WebUI(f"http://127.0.0.1:{web}{base_path}")
     try:
         wait_for(lambda: ui.up(workers))
@@ -95,8 +81,8 @@ def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfil
             process.terminate()
         for process in processes:
             try:
-                out, _ = process.communicate(timeout=30)
+                said = "".join(process.communicate(timeout=30))
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-            assert "Traceback" not in out, out
+            assert "Traceback" not in said, said

@@ -34,7 +34,7 @@ from tests.unit.test_har import CHAT, recording
 from tests.unit.test_history_command import SERVICE, make_run
 from tests.virtual.forecast_runs import record
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first test waits for all blocks that start processes
 #: Pages whose blocks of these languages are run by a test of their own.
 OF_ANOTHER_TEST = {
     ("docs/tutorial.md", "sh"): "tests/integration/test_tutorial.py",

@@ -37,6 +37,44 @@ IMPORTS = (
 _recv_fds, _close, _waitpid = socket.recv_fds, os.close, os.waitpid
 
 
+class LocustProcess:
+    """A `locust` process in a session of its own, with the methods of `subprocess.Popen` that tests need.
+
+    pid: its process id. returncode: None until `communicate()` has returned.
+    """
+
+    def __init__(self, words: list[str], env: dict[str, str]) -> None:
+        """Start `locust` with these words."""
+        self.words, self.returncode = words, None
+        (out, theirs_out), (err, theirs_err) = os.pipe(), os.pipe()
+        self._pipes = (out, err)
+        try:
+            self.pid = _server().start(words, env, theirs_out, theirs_err)
+        finally:
+            os.close(theirs_out)
+            os.close(theirs_err)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait for the end of the process and of its workers; return what they wrote to standard output and error.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer than `timeout` (seconds).
+        """
+        said = _read_all(self._pipes, time.monotonic() + timeout)
+        if said is None:
+            raise subprocess.TimeoutExpired(["locust", *self.words], timeout)
+        self.returncode = _server().wait(self.pid)
+        return said
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it and its workers."""
+        os.killpg(self.pid, signal.SIGKILL)
+
+
 def run_locust(words: list[str], env: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Run `locust` with these words to its end, as `subprocess.run` does.
 
@@ -45,22 +83,13 @@ def run_locust(words: list[str], env: dict[str, str], timeout: float) -> subproc
     Raises:
         subprocess.TimeoutExpired: it took longer.
     """
-    (out, theirs_out), (err, theirs_err) = os.pipe(), os.pipe()
+    process = LocustProcess(words, env)
     try:
-        pid = _server().start(words, env, theirs_out, theirs_err)
-    finally:
-        os.close(theirs_out)
-        os.close(theirs_err)
-    try:
-        said = _read_all((out, err), time.monotonic() + timeout)
-        code = _server().wait(pid) if said else None
+        said = process.communicate(timeout)
     except BaseException:
-        os.killpg(pid, signal.SIGKILL)
+        process.kill()
         raise
-    if said is None or code is None:
-        os.killpg(pid, signal.SIGKILL)
-        raise subprocess.TimeoutExpired(["locust", *words], timeout)
-    return subprocess.CompletedProcess(["locust", *words], code, *said)
+    return subprocess.CompletedProcess(["locust", *words], process.returncode, *said)
 
 
 def _read_all(pipes: tuple[int, int], until: float) -> tuple[str, str] | None:
