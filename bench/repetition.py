@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import accounting, certificate, ledger, profile
+from bench import accounting, certificate, ledger, stacks
 from bench.figures import percentiles
 from bench.ledger import Ledger
 from bench.machine import Sample, look
@@ -69,7 +69,7 @@ def _carry_out(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> 
             _open_chats(place, work.chats)
         around = environment(work, place)
         generator = stack.enter_context(running(tool.command(work, place), cores[1], tool_said, around))
-        begin_profile = partial(profile.record, stack, generator.pid, work, folder, cores[0])
+        begin_profile = partial(stacks.record, stack, generator.pid, work, folder, cores[0])
         idle = partial(_all_gone, place.host, authority) if tool.lingers else _never
         samples = _watch(generator, server, work, begin_profile, idle)
         code = generator.poll()  # None: it is ended by us, and how is no fault of its own
@@ -156,7 +156,7 @@ def _watch(
             if now > began + planned_s and idle():
                 break
             samples.append(looker.submit(look, generator.pid, server.pid).result())
-            if not told and time.monotonic() > began + profile.BEGIN_S + work.ramp_s + work.settle_s:
+            if not told and time.monotonic() > began + stacks.BEGIN_S + work.ramp_s + work.settle_s:
                 told = True
                 when_steady()
             time.sleep(_LOOKS_EVERY_S)
@@ -213,7 +213,7 @@ def _figures(tool: Tool, work: Work, book: Ledger, samples: list[Sample], folder
         row["own_lateness_s"] = said["refresh"]["lateness_s"]
         row["books_balanced"] = said["books"]["balanced"]
     if work.profile:
-        row["profile"] = profile.shares(folder / profile.FILE)
+        row["profile"] = stacks.shares(folder / stacks.FILE)
     if work.twice:
         row["accounting"] = accounting.read(folder / accounting.FILE, folder / "rows")
     if work.parts:

@@ -31,7 +31,7 @@ LONGEST = (
     *("test_history", "test_repeating", "test_drift", "test_report_figures", "test_percentiles", "test_dependence"),
     *("test_export", "test_tune"),
     *("test_bad_runs", "test_campaign_real", "test_stopping", "test_capacity_real", "test_results_real"),
-    *("test_web_start", "test_truth_real", "test_openapi", "test_thresholds_real", "test_tutorial"),
+    *("test_docs_blocks", "test_web_start", "test_truth_real", "test_openapi", "test_thresholds_real", "test_tutorial"),
     *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
     *("test_pages", "test_web_ui", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real"),
     *("test_bad_counts_real",),

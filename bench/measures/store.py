@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.accounting import REFRESHES_A_ROW
-from bench.profile import text as as_text
 from bench.results import Chart, Results, Scale, Section, number
+from bench.stacks import text as as_text
 from bench.tools import OURS
 from bench.work import Step, Work
 

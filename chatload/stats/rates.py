@@ -13,6 +13,7 @@ rate, in an exposure that does not depend on them.
 import math
 from bisect import bisect_left
 from collections.abc import Callable
+from functools import lru_cache
 
 from scipy.special import bdtr, bdtrc, betaincinv, gammaincinv
 
@@ -89,6 +90,8 @@ def _rounded(number: float, of: float, up: bool) -> float:
     return (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
 
 
+# Runs of a series have the same thresholds, and often the same counts.
+@lru_cache(maxsize=1000)
 def sessions_needed(
     k: float,
     n: float,

@@ -6,7 +6,7 @@ from chatload.chat.script import load_script
 from chatload.features.script import read_chats
 from chatload.protocol.dialect import load_dialect
 from tests.browser.test_client import AGENT, TIMEOUT, origin, start, wait_for
-from tests.integration.processes import chatload, locust, simulator, summary_of
+from tests.integration.processes import chatload_here, locust, simulator, summary_of
 
 __all__ = ["origin"]
 SECRETS = [
@@ -50,7 +50,7 @@ def test_counts_and_times_survive_and_nothing_else(recording, tmp_path):
     file, secrets = recording
     text = file.read_text()
     assert all(secret in text or secret.isascii() is False for secret in secrets[7:])
-    made = chatload("script", "from-har", file, "--output", tmp_path / "made.toml")
+    made = chatload_here("script", "from-har", file, "--output", tmp_path / "made.toml")
     assert made.returncode == 0, made.stderr
     script_text = (tmp_path / "made.toml").read_text()
     assert [secret for secret in secrets if secret in script_text] == []
@@ -66,7 +66,7 @@ def test_counts_and_times_survive_and_nothing_else(recording, tmp_path):
 
 def test_the_script_is_one_that_runs(recording, tmp_path):
     file, _ = recording
-    (tmp_path / "made.toml").write_text(chatload("script", "from-har", file).stdout)
+    (tmp_path / "made.toml").write_text(chatload_here("script", "from-har", file).stdout)
     with simulator(*TIMEOUT, *AGENT) as host:
         options = ("-u", "5", "-r", "5", "--chats", "10", "-t", "40s", *TIMEOUT, "--script", tmp_path / "made.toml")
         run = locust(host, tmp_path / "run", *options)

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from tests.integration.processes import CHAT, ENV
 from tests.integration.test_stopping import free_port, wait_for
+from tests.integration.warm_locust import LocustProcess
 
 
 class WebUI:
@@ -60,11 +60,9 @@ class WebUI:
         assert answer["success"], answer
 
 
-def popen(*options, locustfile=CHAT, variables=None, **more):
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--loglevel", "WARNING", *map(str, options)]
-    return subprocess.Popen(
-        command, env={**ENV, **(variables or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
-    )
+def start(*options, locustfile=CHAT, variables=None):
+    words = ["-f", str(locustfile), "--loglevel", "WARNING", *map(str, options)]
+    return LocustProcess(words, {**ENV, **(variables or {})})
 
 
 @contextmanager
@@ -76,23 +74,9 @@ def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfil
     web, bind = free_port(), free_port()
     apart = 0 if own_workers else workers
     master = ("--master", "--master-bind-port", bind) if apart else ()
-    processes = [
-        popen(
-            "--host",
-            host,
-            "--web-host",
-            "127.0.0.1",
-            "--web-port",
-            web,
-            "--web-base-path",
-            base_path,
-            *master,
-            *options,
-            locustfile=locustfile,
-            variables=variables,
-        )
-    ]
-    processes += [popen("--worker", "--master-port", bind, locustfile=locustfile) for _ in range(apart)]
+    of_master = ("--web-host", "127.0.0.1", "--web-port", web, "--web-base-path", base_path, *master, *options)
+    processes = [start("--host", host, *of_master, locustfile=locustfile, variables=variables)]
+    processes += [start("--worker", "--master-port", bind, locustfile=locustfile) for _ in range(apart)]
     ui = WebUI(f"http://127.0.0.1:{web}{base_path}")
     try:
         wait_for(lambda: ui.up(workers))
@@ -103,11 +87,11 @@ def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfil
             process.terminate()
         for process in processes:
             try:
-                out, _ = process.communicate(timeout=30)
+                said = "".join(process.communicate(timeout=30))
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-            assert "Traceback" not in out, out
+            assert "Traceback" not in said, said
 
 
 def scrape(port):

@@ -19,6 +19,7 @@ import vl_convert
 from chatload import cli
 from chatload.run.settings import OptionGroup, options_of
 from chatload.swarm.plan import make_plan
+from tests.integration.warm_locust import run_locust
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = ROOT / "locustfiles" / "chat.py"
@@ -66,16 +67,7 @@ def locust_command(host, run_dir, *options, locustfile=CHAT):
 
 def locust(host, run_dir, *options, timeout=110, **more):
     """One headless Locust run to its end; gives the finished process. Its workers never outlive it."""
-    command = locust_command(host, run_dir, *options, **more)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
-    ) as run:
-        try:
-            out, err = run.communicate(timeout=timeout)
-        except BaseException:
-            os.killpg(run.pid, signal.SIGKILL)
-            raise
-    return subprocess.CompletedProcess(command, run.returncode, out, err)
+    return run_locust(locust_command(host, run_dir, *options, **more)[3:], ENV, timeout)
 
 
 def plan_for(url, *options):

@@ -4,9 +4,7 @@ An example is run by the commands of its own header.
 """
 
 import ast
-import os
 import shlex
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ import pytest
 from chatload import Simulator
 from tests.integration.processes import ENV, ROOT, assert_balanced, summary_of
 from tests.integration.test_stopping import ports
+from tests.integration.warm_locust import run_locust
 from tests.unit.test_public_face import BLOCKS, is_locustfile
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -48,15 +47,11 @@ def run(words, run_dir):
         # Several runs go on at a time: each master needs a port of its own.
         command += map(str, ports()) if "--processes" in words else ()
         command += [*(() if shape else ("-t", "3s")), "--run-dir", str(run_dir), "--only-summary"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        output, _ = process.communicate(timeout=100)
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    return process.returncode, output
+    if words[0] == "locust":
+        done = run_locust(command[3:], ENV, timeout=100)
+    else:
+        done = subprocess.run(command, cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=100, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 def run_example(example, url, run_dir):

@@ -20,7 +20,16 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.run.reader import RunReader
-from tests.integration.processes import ENV, HASTY, chatload, ledger_of, locust_command, simulator, summary_of
+from tests.integration.processes import (
+    ENV,
+    HASTY,
+    chatload_here,
+    ledger_of,
+    locust_command,
+    report_here,
+    simulator,
+    summary_of,
+)
 from tests.integration.test_stopping import ports
 
 pytestmark = pytest.mark.slow
@@ -95,7 +104,7 @@ def test_what_was_kept_outlives_any_kill(number, host, tmp_path):
     finally:
         os.killpg(run.pid, signal.SIGKILL) if run.poll() is None else None
         run.communicate(timeout=20)
-    report = chatload("report", run_dir)
+    report = report_here(run_dir)
     assert report.returncode == 3 and "Traceback" not in report.stderr, report.stderr
     assert (run_dir / "report.html").exists()
     after = kept(run_dir)[0]
@@ -106,7 +115,7 @@ def test_what_was_kept_outlives_any_kill(number, host, tmp_path):
     assert max(after.values()) == 1, "a session is counted twice"
     assert age_s < RISK_S + STALL_S
     check_books(summary_of(run_dir), after, victim)
-    reconciled = chatload("reconcile", run_dir, "--ledger", host, "--json")
+    reconciled = chatload_here("reconcile", run_dir, "--ledger", host, "--json")
     assert reconciled.returncode == 0, reconciled.stdout
 
 
@@ -161,7 +170,7 @@ def test_a_second_signal_ends_at_once(host, tmp_path):
         os.kill(_simulator_of(host), signal.SIGCONT)
         run.kill()
         run.communicate(timeout=20)
-    report = chatload("report", tmp_path / "run")
+    report = report_here(tmp_path / "run")
     assert report.returncode == 3 and "never finished" in report.stdout
     assert "ended_at_once" in kept(tmp_path / "run")[2]
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.integration.processes import assert_balanced, chatload, locust, report_here, simulator, summary_of
+from tests.integration.processes import assert_balanced, locust, report_here, simulator, summary_of
 from tests.integration.test_stopping import ports
 
 TIMEOUT = ("--flex-disconnect-timeout", "2")
@@ -46,7 +46,7 @@ def test_a_report_can_be_judged_anew(tmp_path):
     assert report_here(tmp_path / "run", "--threshold", "refused.rate < 10%").returncode == 1
     assert summary_of(tmp_path / "run")["result"] == "failed"
     assert report_here(tmp_path / "run").returncode == 0
-    wrong = chatload("report", tmp_path / "run", "--threshold", "refuse.rate < 10%")
+    wrong = report_here(tmp_path / "run", "--threshold", "refuse.rate < 10%")
     assert wrong.returncode == 2
     assert "refused.rate" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
 

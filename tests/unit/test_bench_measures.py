@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 import bench.__main__
-from bench import profile, report
 from bench import repetition as repetition_of
+from bench import report, stacks
 from bench.machine import usage
 from bench.measures import MEASURES, closed_loop, held, shared, soak
 from bench.processes import running
@@ -238,15 +238,15 @@ not a stack at all
 
 
 def test_a_sample_belongs_to_its_innermost_known_frame():
-    found = profile.count(STACKS.splitlines())
+    found = stacks.count(STACKS.splitlines())
     assert found["samples"] == 100
     shares = {part: share for part, share in found["shares"].items() if share}
     assert shares == {"engine": 0.5, "histograms": 0.2, "books": 0.15, "store": 0.05, "other": 0.1}
     assert next(iter(found["functions"].items())) == ("steps  chatload/chat/engine.py", 0.5)
-    assert " 50.00 %  steps  chatload/chat/engine.py\n" in profile.text(found)
-    assert " 10.00 %  sleep  gevent/hub.py\n" in profile.text(found)
-    assert " 15.00 %  copy  copy.py\n" in profile.text(found)
-    assert profile.count(["nothing"]) is None
+    assert " 50.00 %  steps  chatload/chat/engine.py\n" in stacks.text(found)
+    assert " 10.00 %  sleep  gevent/hub.py\n" in stacks.text(found)
+    assert " 15.00 %  copy  copy.py\n" in stacks.text(found)
+    assert stacks.count(["nothing"]) is None
 
 
 @pytest.mark.parametrize("figures", [{}, {"quiet": False}, {"gap_error_s": None, "worst_pause_s": None}])
