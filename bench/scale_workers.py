@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import msgpack
@@ -92,6 +93,7 @@ class FakeWorker:
         self.sessions, self.with_facts = sessions, facts
         self.state, self.users, self.running, self.over = "ready", {}, False, False
         self.goodbyes, self._chats, self._owed = 0, 0, 0.0
+        self.run = ""
         self._stats: Counter[str] = Counter()
         self._last = time.time()
         self.say("client_ready", locust_version)
@@ -109,7 +111,7 @@ class FakeWorker:
                 return
             if kind == "spawn":
                 self.say("spawning", None)
-                self.users = data["user_classes_count"]
+                self.users, self.run = data["user_classes_count"], data["parsed_options"]["run_named"]
                 self.say("spawning_complete", {"user_classes_count": self.users, "user_count": self.sessions})
                 if not self.running and self.state == "ready":
                     self.running, self.state = True, "running"
@@ -170,8 +172,9 @@ class FakeWorker:
 
     def _hand_over(self, rows: list[SessionRecord], timelines: list[Timeline], final: bool) -> None:
         books = {"": orjson.dumps(self.books.to_dict()).decode()}
-        usage, ends = Usage(time.process_time(), 300_000_000), [timeline.to_dict() for timeline in timelines]
-        self.say("chatload-report", WorkerReport([as_row(record) for record in rows], ends, books, usage, final))
+        usage, ends = Usage(time.process_time(), 300_000_000), [asdict(timeline) for timeline in timelines]
+        sessions = [as_row(record) for record in rows]
+        self.say("chatload-report", WorkerReport(sessions, ends, books, usage, final, self.run))
 
     # -- what happens to it ----------------------------------------------------------------------
 

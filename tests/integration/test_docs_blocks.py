@@ -137,7 +137,7 @@ def furnish(folder: Path) -> None:
     made = recording(folder, CHAT)
     for name in ("monday.har", "tuesday.har"):
         shutil.copy(made, folder / name)
-    (peak,) = (block for block in BLOCKS if block.page == "docs/campaign.md" and block.language == "toml")
+    peak = next(block for block in BLOCKS if block.page == "docs/campaign.md" and block.language == "toml")
     (folder / "peak.toml").write_text(peak.text)
 
 
@@ -171,9 +171,10 @@ def ended(folder: Path, server: str, request: pytest.FixtureRequest):
         script = filled_in(block.text, server)
         place = folder / re.sub(r"\W", "-", block.name)
         furnish(place)
+        # A block that hangs ends with 124, and fails alone.
         return script, subprocess.run(
-            ["bash", "-c", PRELUDE + script], cwd=place, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100, check=False,
+            ["timeout", "100", "bash", "-c", PRELUDE + script], cwd=place, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -215,8 +216,10 @@ def test_what_plan_prints_is_on_the_page(monkeypatch, folder):
 
 def test_files_of_the_pages_are_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "locustfiles" / "weekday.csv", tmp_path)
+    (tmp_path / "customers.toml").write_text('chat_length = "8m"\n')
     loaders = {
-        ("docs/campaign.md", "title"): load_campaign,
+        ("docs/campaign.md", "host = "): load_campaign,
         ("docs/tutorial.md", "title"): load_campaign,
         ("docs/personas.md", "[[extras]]"): load_script,
         ("docs/plan.md", "chats_per_day"): lambda file: chatload_here("plan", "--from", file).returncode == 0,
