@@ -12,7 +12,7 @@ from typing import IO, Any
 from chatload.chat.record import COLUMN_TYPES
 from chatload.errors import UsageError
 from chatload.run.histogram import Reading
-from chatload.run.reader import RunReader
+from chatload.run.reader import OnRead, Reads, RunReader
 from chatload.run.writer import replacing
 from chatload.vocabulary import Outcome, Verdict
 
@@ -32,20 +32,33 @@ _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 
 
-def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
+#: Given the work of an export, returns what is told how much of it was done (see `RunReader.work`).
+Told = Callable[[float], OnRead | None]
+_READS = {"sessions": Reads(sessions=1), "windows": Reads(windows=1), "requests": Reads()}
+
+
+def _tell_nobody(_: float) -> None:
+    return None
+
+
+def export(run: str | Path, what: str, form: str, stream: IO[Any], told: Told = _tell_nobody) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    Raises UsageError if the run cannot be read, or the package for Parquet is missing.
+    told: see `Told`. Raises UsageError if the run cannot be read, or the package for Parquet is missing.
     """
     columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:
+        reader.on_read = told(reader.work(_READS[what]))
         _WRITERS[form](columns, rows(reader), stream)
 
 
-def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
-    """Write the sheet `what` of `run` to the file `path`: completely, or not at all. Raises UsageError."""
+def export_file(run: str | Path, what: str, form: str, path: str | Path, told: Told = _tell_nobody) -> None:
+    """Write the sheet `what` of `run` to the file `path`: completely, or not at all. told: see `Told`.
+
+    Raises UsageError.
+    """
     with replacing(path, "wb" if form == "parquet" else "w") as stream:
-        export(run, what, form, stream)
+        export(run, what, form, stream, told)
 
 
 def form_of(path: str | Path) -> str:

@@ -26,7 +26,8 @@ from chatload.features.compare.compute import (
 )
 from chatload.features.compare.power import MOST_RUNS, findable_by, make_plan
 from chatload.features.compare.view import comparison_document, plan_document
-from chatload.features.report.summary import refuse_unusable, summarize
+from chatload.features.report.summary import refuse_unusable, summarize, summary_reads
+from chatload.progress import CommandProgress
 from chatload.render.output import deliver, tolerance_options
 from chatload.run.reader import RunReader
 from chatload.run.settings import SettingDifference, settings_differences
@@ -132,7 +133,9 @@ def compare(
       chatload compare reports/v1-* -- reports/v2-*
       chatload compare v1-* -- v2-* --tolerance 10% --require-equivalence
     """
-    base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
+    with CommandProgress() as progress:
+        progress.stage("reading the runs", sum(map(len, runs)), "runs")
+        base, new = ([_read(name, allow_invalid, progress) for name in side] for side in runs)
     tolerated = Tolerance(tolerance, rate_tolerance, hourly_tolerance)
     if plan:
         earlier = _earlier(base, count, allow_different)
@@ -172,8 +175,8 @@ def _refuse_different(differences: Sequence[SettingDifference], allow_different:
         raise UsageError(message, "--allow-different compares them all the same")
 
 
-def _read(name: str, allow_invalid: bool) -> RunFigures:
-    with RunReader.open(name) as reader:
+def _read(name: str, allow_invalid: bool, progress: CommandProgress) -> RunFigures:
+    with RunReader.open(name) as reader, progress.part(reader.work(summary_reads(reader))) as reader.on_read:
         summary = summarize(reader)
         books, settings = reader.books(), reader.settings
         told = json.dumps([settings.to_dict(), reader.facts, books.to_dict()], sort_keys=True)

@@ -29,7 +29,7 @@ from chatload.features.forecast.conditions import (
 )
 from chatload.features.forecast.replay import CALM, CohortResult, Replayer, ReplayJob
 from chatload.run.books import Books, may_be_dropped
-from chatload.run.reader import RunReader
+from chatload.run.reader import Reads, RunReader
 from chatload.run.settings import not_replayed, session_settings
 from chatload.stats.rates import interval, per_unit
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
@@ -103,14 +103,21 @@ class FittedRun:
         return ReplayJob(self.settings, self.conditions, starts, self.conditions.length_s, seed)
 
 
-def fit(
-    reader: RunReader, replayer: Replayer, script: str | None = None, told: Callable[[str], None] = lambda _: None
-) -> FittedRun:
-    """Fit a run. script: the customers' script, if the run's own file was moved. told: is called with what is done.
+#: Called when a replay begins: with what is done, the number of its customers, and "customers".
+Stage = Callable[[str, float, str], object]
+#: What `fit` reads.
+FIT_READS = Reads(windows=1, sessions=1)
+
+
+def _no_stage(_: str, __: float, ___: str) -> None:
+    return None
+
+
+def fit(reader: RunReader, replayer: Replayer, script: str | None = None, stage: Stage = _no_stage) -> FittedRun:
+    """Fit a run. script: the customers' script, if the run's own file was moved. stage: is told of each replay.
 
     Raises UsageError if the run lacks what a fit needs.
     """
-    told("reading the run")
     settings = settings_of(reader, script)
     began, ended = reader.started_at, reader.ended_at
     windows = list(reader.windows())
@@ -157,7 +164,7 @@ def fit(
     )
     drops = _drops(sessions, began, incidents, settings.timeout_s + settings.policy.interval_s)
     fitted = FittedRun(settings, conditions, _starts(sessions, began), measured, drops)
-    return _calibrated(fitted, incidents, stretches, replayer, told)
+    return _calibrated(fitted, incidents, stretches, replayer, stage)
 
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
@@ -259,7 +266,7 @@ def _calibrated(
     incidents: list[FailureIncident],
     stretches: Callable[[], tuple[Stretch, ...]],
     replayer: Replayer,
-    told: Callable[[str], None],
+    stage: Stage,
 ) -> FittedRun:
     """Return the fit with the ends of incidents and the times of agents that reproduce the run's figures.
 
@@ -270,12 +277,14 @@ def _calibrated(
     part = len(starts) / len(fitted.starts)
     search = _AgentSearch(fitted.measured, part, fitted.settings.script)
 
+    most = ROUNDS * (2 if incidents else 1)
+
     def made() -> FittedRun:
         found = replace(fitted.conditions, stretches=stretches(), join_s=search.join_s, answer_s=search.answer_s)
         return replace(fitted, conditions=found)
 
     def replayed(number: int) -> CohortResult:
-        told(f"fitting: replay {number}")
+        stage(f"fitting, replay {number} of {most} at most", len(starts), "customers")
         watched = tuple(incident.watch for incident in incidents)
         return replayer(replace(made().job(starts, seed=1), watched=watched))
 
@@ -340,16 +349,18 @@ class _AgentSearch:
 # -- how good the fit is, and what it predicts ------------------------------------------------------
 
 
-def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> dict[str, Any]:
+def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100, stage: Stage = _no_stage) -> dict[str, Any]:
     """Replay the run, with other random numbers than those of the fit, and compare each figure with the run's.
 
-    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance.
+    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance. stage: is told of
+    each replay.
     """
     measured = fitted.measured
     replays = OFTEN if measured.requests < SMALL else REPLAYS
     starts = fitted.share(REPLAY_REQUESTS)
     total = CohortResult()
     for number in range(replays):
+        stage(f"reproducing the run, replay {number + 1} of {replays}", len(starts), "customers")
         total.merge(replayer(fitted.job(starts, seed + number)))
     rate, known = measured.requests / measured.length_s, max(total.known, 1)
     reproduced = total.books.sent.total() * len(fitted.starts) / (len(starts) * replays) / measured.length_s

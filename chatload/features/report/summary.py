@@ -10,12 +10,12 @@ import numpy as np
 from chatload import __version__, exit_codes
 from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
-from chatload.features.report.drift import find_drift, steady_part
+from chatload.features.report.drift import SteadyCells, drift_of, find_drift, steady_part
 from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunEnd, RunReader, run_end
+from chatload.run.reader import Incident, Reads, RunEnd, RunReader, run_end
 from chatload.run.steady import judged_part
 from chatload.stats.bursts import find_incidence
 from chatload.stats.clusters import design_effect, per_unit_lower, per_unit_upper
@@ -46,6 +46,16 @@ _EXIT_CODES: Mapping[str, int] = {
 }
 
 
+#: What `facts_of` reads: the lifetimes of all sessions.
+FACTS_READS = Reads(sessions=1)
+
+
+def summary_reads(reader: RunReader) -> Reads:
+    """Return what `summarize` reads: the windows once for judged part and drift, and once for thresholds."""
+    by_class = FACTS_READS if reader.books_by_class() else Reads()
+    return Reads(windows=2) + FACTS_READS + by_class
+
+
 def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     """Return the summary of one run: plain values, durations in seconds, None where nothing was measured.
 
@@ -60,7 +70,9 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     loads = list(reader.loads())
     part = judged_part(gate.part, loads, reader.started_at, _end_began_at(reader, end))
     span = (loads[0][0], loads[-1][1]) if loads else (0.0, 0.0)
-    over_time = read_windows(gate.thresholds, reader.windows, part, facts, span)
+    steady = steady_part(loads)
+    cells = None if steady is None else SteadyCells(steady)
+    over_time = read_windows(gate.thresholds, reader.windows, part, facts, span, None if cells is None else cells.add)
     judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
@@ -73,8 +85,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         result = RunResult.INVALID
     elif aborted:
         result = RunResult.FAILED
-    steady = steady_part(loads)
-    drift = find_drift(reader.windows() if steady else (), steady, timeout_s, finished)
+    drift = find_drift((), None, timeout_s, finished) if cells is None else drift_of(cells, timeout_s, finished)
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
