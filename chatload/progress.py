@@ -5,6 +5,7 @@ A command declares its stages with the work of each, and reports what it has don
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -73,6 +74,24 @@ class CommandProgress:
 
         yield advance
         self.reach(first + 1.0)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Do a stage that cannot report, because it waits for another program."""
+        self.stage(what)
+        over = threading.Event()
+
+        def show() -> None:
+            while not over.wait(_REFRESH_S):
+                self._show()
+
+        thread = threading.Thread(target=show, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def counted(self, rows: Iterable[T]) -> Iterator[T]:
         """Yield the rows, and report how many of them were taken."""

@@ -29,6 +29,7 @@ _FIRST_COLUMNS = (
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 #: Places where a spreadsheet may begin a formula (OWASP, "CSV Injection"): these characters, full-width ones too, at
 #: the start of a cell, or after a character that may be read as the end of one.
+_SPECIAL = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 
 
@@ -163,7 +164,8 @@ def _cell(value: object) -> object:
     """Return the value as a CSV cell that no spreadsheet reads as a formula."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and not _NUMERIC.fullmatch(value):
+    # Few texts have one of these characters: to look for them first halves the time of an export.
+    if isinstance(value, str) and _SPECIAL.search(value) and not _NUMERIC.fullmatch(value):
         # The csv module does not quote a single CR, and some readers take it for the end of the row.
         return _FORMULA.sub(r"\1'", value).replace("\r\n", "\n").replace("\r", "\n")
     return value

@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import shutil
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from chatload.features.plan.inputs import MEASURE_READS, measure_run
 from chatload.features.report.page import PAGE_READS, page_document
 from chatload.features.report.summary import summarize, summary_reads
 from chatload.progress import CommandProgress, clock_text
+from chatload.render.html import count_charts, html
 from chatload.run.reader import Reads, RunReader
 
 SAMPLE = Path("reports/sample")
@@ -107,6 +109,21 @@ def test_nothing_is_shown_and_nothing_fails_if_stderr_is_closed(closed, monkeypa
     shown(None, (11, 5), (11, 5))
 
 
+def test_a_stage_that_waits_for_a_host_is_shown_although_it_reports_nothing():
+    clock, written = Clock(), threading.Event()
+
+    class Log(io.StringIO):
+        def write(self, text):
+            written.set()
+            return super().write(text)
+
+    log = Log()
+    with CommandProgress(log, clock) as progress, progress.waiting("examining the host"):
+        clock.now += 11
+        assert written.wait(30)
+    assert log.getvalue() == "examining the host\n"
+
+
 def test_clock_text():
     assert [clock_text(seconds) for seconds in (0.4, 65, 3600)] == ["0:00", "1:05", "1:00:00"]
 
@@ -115,6 +132,12 @@ def test_clock_text():
 def sample():
     with RunReader.open(SAMPLE) as reader:
         yield reader
+
+
+def test_every_chart_of_a_page_is_counted_before_it_is_drawn(sample):
+    document, drawn = page_document(sample, summarize(sample)), []
+    html(document, lambda: drawn.append(1))
+    assert len(drawn) == count_charts(document) > 5
 
 
 def read_by(reader, compute):
