@@ -99,7 +99,7 @@ def forecast(
     with CommandProgress() as progress, RunReader.open(run, progress.advance) as reader:
         progress.stage("reading the run", reader.work(summary_reads(reader) + FIT_READS))
         refuse_unusable(summarize(reader), str(run), "it cannot be used for a forecast; give another run")
-        with replayers(processes or os.cpu_count() or 1, progress.reach) as replayer:
+        with replayers(processes or os.cpu_count() or 1, progress.advance) as replayer:
             report = _report(reader, str(run), replayer, given, progress.stage)
     markdown = None
     if output is not None:

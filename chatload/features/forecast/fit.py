@@ -103,7 +103,7 @@ class FittedRun:
         return ReplayJob(self.settings, self.conditions, starts, self.conditions.length_s, seed)
 
 
-#: Called when a replay begins: with what is done, the number of its customers, and "customers".
+#: Called when replays begin: with what they are for, the number of customers to replay, and what these are called.
 Stage = Callable[[str, float, str], object]
 #: What `fit` reads.
 FIT_READS = Reads(windows=1, sessions=1)
@@ -114,7 +114,7 @@ def _no_stage(_: str, __: float, ___: str) -> None:
 
 
 def fit(reader: RunReader, replayer: Replayer, script: str | None = None, stage: Stage = _no_stage) -> FittedRun:
-    """Fit a run. script: the customers' script, if the run's own file was moved. stage: is told of each replay.
+    """Fit a run. script: the customers' script, if the run's own file was moved. stage: is told of the replays.
 
     Raises UsageError if the run lacks what a fit needs.
     """
@@ -277,19 +277,19 @@ def _calibrated(
     part = len(starts) / len(fitted.starts)
     search = _AgentSearch(fitted.measured, part, fitted.settings.script)
 
-    most = ROUNDS * (2 if incidents else 1)
+    # At most so many replays; those that search the reach of incidents may end earlier.
+    stage("fitting the run", ROUNDS * (2 if incidents else 1) * len(starts), "customers at most")
 
     def made() -> FittedRun:
         found = replace(fitted.conditions, stretches=stretches(), join_s=search.join_s, answer_s=search.answer_s)
         return replace(fitted, conditions=found)
 
-    def replayed(number: int) -> CohortResult:
-        stage(f"fitting, replay {number} of {most} at most", len(starts), "customers")
+    def replayed() -> CohortResult:
         watched = tuple(incident.watch for incident in incidents)
         return replayer(replace(made().job(starts, seed=1), watched=watched))
 
-    for number in range(ROUNDS):
-        cohort = replayed(number + 1)
+    for _ in range(ROUNDS):
+        cohort = replayed()
         search.saw(cohort)
         for i, incident in enumerate(incidents):
             if cohort.failures[i] > incident.target * part:
@@ -297,8 +297,8 @@ def _calibrated(
             else:
                 incident.earliest = incident.end
             incident.end = (incident.earliest + incident.latest) / 2
-    for number in range(ROUNDS if incidents else 0):
-        cohort = replayed(ROUNDS + number + 1)
+    for _ in range(ROUNDS if incidents else 0):
+        cohort = replayed()
         # A list: every search must see the replay, whether or not another one is done.
         asked = [_search_reach(incidents[i], cohort.drops[i], drops * part) for i, drops in enumerate(fitted.drops)]
         if not any(asked):
@@ -353,14 +353,14 @@ def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100, stage: Sta
     """Replay the run, with other random numbers than those of the fit, and compare each figure with the run's.
 
     A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance. stage: is told of
-    each replay.
+    the replays.
     """
     measured = fitted.measured
     replays = OFTEN if measured.requests < SMALL else REPLAYS
     starts = fitted.share(REPLAY_REQUESTS)
     total = CohortResult()
+    stage("reproducing the run", replays * len(starts), "customers")
     for number in range(replays):
-        stage(f"reproducing the run, replay {number + 1} of {replays}", len(starts), "customers")
         total.merge(replayer(fitted.job(starts, seed + number)))
     rate, known = measured.requests / measured.length_s, max(total.known, 1)
     reproduced = total.books.sent.total() * len(fitted.starts) / (len(starts) * replays) / measured.length_s

@@ -302,7 +302,7 @@ def _count(failures: Counter[int], number: int, sign: int, books: Books) -> None
 
 #: Holds the customers of a job.
 Replayer = Callable[[ReplayJob], CohortResult]
-#: Called with the number of a job's customers that are done.
+#: Called with the number of customers of each part of a job that is done.
 OnReplayed = Callable[[int], object]
 
 
@@ -347,5 +347,5 @@ def _merged(results: Iterator[CohortResult], on_replayed: OnReplayed) -> CohortR
     total = CohortResult()
     for result in results:
         total.merge(result)
-        on_replayed(total.customers)
+        on_replayed(result.customers)
     return total
