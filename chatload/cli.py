@@ -38,8 +38,6 @@ _LAZY = {
 }
 #: Commands that send requests themselves. Locust names the unknown variables of runs, a campaign those of its steps.
 _SENDING = ("doctor", "probe")
-#: The report of more sessions than this takes longer than two seconds.
-_MANY = 100_000
 
 
 class LazyGroup(click.Group):
@@ -151,9 +149,10 @@ def report(
               chatload report reports/mine --threshold 'dropped.rate < 0.1%'
     """
     from chatload.features.capacity.view import report_capacity
-    from chatload.features.report.page import write_report
-    from chatload.features.report.summary import exit_code, summarize
+    from chatload.features.report.page import PAGE_READS, write_report
+    from chatload.features.report.summary import exit_code, summarize, summary_reads
     from chatload.features.report.view import summary_document, write_outputs
+    from chatload.progress import CommandProgress
     from chatload.render.terminal import render
     from chatload.run.reader import RunReader
     from chatload.run.settings import option_of
@@ -163,11 +162,12 @@ def report(
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", incident_size, part)
         warn(gate.doubts())
-        if sys.stderr.isatty() and reader.count_sessions() > _MANY:
-            click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:
-            summary = write_outputs(run, gate)
-            written = write_report(reader, summary)
+            with CommandProgress() as progress:
+                reader.on_read = progress.advance
+                progress.stage("reading the run", reader.work(summary_reads(reader) + PAGE_READS))
+                summary = write_outputs(run, gate, progress.advance)
+                written = write_report(reader, summary, progress)
         except UsageError:
             # The files cannot be written (full or read-only disk): print the summary at least.
             render(summary_document(summarize(reader, gate)), sys.stdout)
@@ -224,18 +224,29 @@ def export(run: Path, what: str, form: str | None, output: Path | None, user_cla
               chatload export reports/mine sessions --format jsonl | head -1
               chatload export reports/mix windows --user-class Vip
     """
+    from chatload.progress import CommandProgress
     from chatload.run.export import export as write
     from chatload.run.export import export_file, form_of
+    from chatload.run.reader import OnRead
 
     form = form or (form_of(output) if output else "csv")
-    if output is not None:
-        export_file(run, what, form, output, user_class)
-    elif form == "parquet":
+    if output is None and form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
-    else:
-        # A terminal would obey control characters in the run's texts. A file gets the texts unchanged.
-        terminal = cast(IO[str], PrintableStream(sys.stdout))
-        write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout, user_class)
+    if output is None and sys.stdout.isatty():
+        # A terminal would obey control characters in the run's texts. A file gets the texts unchanged. Rows on a
+        # terminal are their own progress.
+        write(run, what, form, cast(IO[str], PrintableStream(sys.stdout)), user_class)
+        return
+    with CommandProgress() as progress:
+
+        def told(work: float) -> OnRead:
+            progress.stage(f"writing {what}", work)
+            return progress.advance
+
+        if output is None:
+            write(run, what, form, sys.stdout, user_class, told)
+        else:
+            export_file(run, what, form, output, user_class, told)
 
 
 class PrintableStream:
@@ -288,12 +299,15 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
     from chatload.features.reconcile import ledger
     from chatload.features.reconcile.compute import reconcile as compare
     from chatload.features.reconcile.view import reconciliation_document
+    from chatload.progress import CommandProgress
     from chatload.render.output import deliver
     from chatload.run.reader import RunReader
 
     columns = ledger.Columns(column, reason)
-    with RunReader.open(run) as reader:
-        result = compare(reader.sessions(), ledger.read(source, columns))
+    with CommandProgress() as progress, RunReader.open(run, progress.advance) as reader:
+        progress.stage("reading the ledger", unit="rows")
+        rows = progress.counted(ledger.read(source, columns))
+        result = compare(progress.during("comparing", reader.count_sessions(), "sessions", reader.sessions()), rows)
     deliver(reconciliation_document(result), result.to_dict() if as_json else None)
     if not result.agrees:
         return exit_codes.INVALID

@@ -23,6 +23,7 @@ import orjson
 
 from chatload.chat.script import EXTRA_FIELDS
 from chatload.errors import FileError, UsageError
+from chatload.progress import CommandProgress
 from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.operations import UPLOAD
@@ -274,7 +275,12 @@ def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) ->
     Example: chatload script from-har monday.har --output customers.toml
     """
     spoken = load_dialect(dialect, None)
-    chats = [chat for recording in recordings for chat in read_chats(recording, spoken)]
+    chats = []
+    with CommandProgress() as progress:
+        progress.stage("reading the recordings", len(recordings), "files")
+        for recording in recordings:
+            chats += read_chats(recording, spoken)
+            progress.advance()
     text = write_script(chats)
     for line in missing(chats):
         click.echo(f"chatload: {line}", err=True)

@@ -19,12 +19,12 @@ from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import BeforeValidator, Field, StrictInt, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.protocol.wire import Detail
-from chatload.run.histogram import CensoredHistogram, Count, Histogram, StoredCensored, StoredHistogram
+from chatload.run.histogram import MOST_NUMBER, CensoredHistogram, Count, Histogram, StoredCensored, StoredHistogram
 from chatload.vocabulary import DROPPED_PERHAPS, DROPPED_SURELY, PERHAPS_UNSERVED, Outcome, Verdict
 
 #: A chat of an open workload has a late start if it begins more than this after its time (seconds).
@@ -94,9 +94,10 @@ def may_be_dropped(record: SessionRecord) -> bool:
 
 _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
 _Counts = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, Count]).validate_python)]
-_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, StrictInt]).validate_python)]
-_Seconds = Annotated[float, Field(strict=True, ge=0)]
-_SignedSeconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_State = Annotated[int, Field(strict=True, ge=-MOST_NUMBER, le=MOST_NUMBER)]
+_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, _State]).validate_python)]
+_Seconds = Annotated[float, Field(strict=True, ge=0, le=MOST_NUMBER)]
+_SignedSeconds = Annotated[float, Field(strict=True, ge=-MOST_NUMBER, le=MOST_NUMBER)]
 _CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory=Counter)]]
 _CensoredByOperation = defaultdict[_Name, StoredCensored]
 

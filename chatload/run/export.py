@@ -12,7 +12,7 @@ from typing import IO, Any
 from chatload.chat.record import COLUMN_TYPES
 from chatload.errors import UsageError
 from chatload.run.histogram import Reading
-from chatload.run.reader import RunReader
+from chatload.run.reader import OnRead, Reads, RunReader
 from chatload.run.writer import replacing
 from chatload.vocabulary import Outcome, Verdict
 
@@ -29,24 +29,39 @@ _FIRST_COLUMNS = (
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 #: Places where a spreadsheet may begin a formula (OWASP, "CSV Injection"): these characters, full-width ones too, at
 #: the start of a cell, or after a character that may be read as the end of one.
+_SPECIAL = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 
 
-def export(run: str | Path, what: str, form: str, stream: IO[Any], user_class: str = "") -> None:
+#: Given the work of an export, returns what is told how much of it was done (see `RunReader.work`).
+Told = Callable[[float], OnRead | None]
+_READS = {"sessions": Reads(sessions=1), "windows": Reads(windows=1), "requests": Reads()}
+
+
+def _tell_nobody(_: float) -> None:
+    return None
+
+
+def export(
+    run: str | Path, what: str, form: str, stream: IO[Any], user_class: str = "", told: Told = _tell_nobody
+) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    user_class: the one whose chats are written; "": those of all. Raises UsageError if the run cannot be read or has no
-    such class, or the package for Parquet is missing.
+    user_class: the one whose chats are written; "": those of all. told: see `Told`. Raises UsageError if the run cannot
+    be read or has no such class, or the package for Parquet is missing.
     """
     columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:
+        reader.on_read = told(reader.work(_READS[what]))
         _WRITERS[form](columns, rows(reader.limited_to(user_class)), stream)
 
 
-def export_file(run: str | Path, what: str, form: str, path: str | Path, user_class: str = "") -> None:
-    """Write the sheet `what` of `run` to the file `path`: completely, or not at all. Raises UsageError."""
+def export_file(
+    run: str | Path, what: str, form: str, path: str | Path, user_class: str = "", told: Told = _tell_nobody
+) -> None:
+    """Write the sheet `what` of `run` to the file `path`: completely, or not at all. See `export`."""
     with replacing(path, "wb" if form == "parquet" else "w") as stream:
-        export(run, what, form, stream, user_class)
+        export(run, what, form, stream, user_class, told)
 
 
 def form_of(path: str | Path) -> str:
@@ -151,7 +166,8 @@ def _cell(value: object) -> object:
     """Return the value as a CSV cell that no spreadsheet reads as a formula."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and not _NUMERIC.fullmatch(value):
+    # Few texts have one of these characters: to look for them first halves the time of an export.
+    if isinstance(value, str) and _SPECIAL.search(value) and not _NUMERIC.fullmatch(value):
         # The csv module does not quote a single CR, and some readers take it for the end of the row.
         return _FORMULA.sub(r"\1'", value).replace("\r\n", "\n").replace("\r", "\n")
     return value

@@ -26,8 +26,10 @@ _SMALLEST_S = 1e-6
 MOST_S = 253_402_300_799.0
 #: The number of samples that are buffered: counted together, a sample costs a tenth of the time.
 _AT_ONCE = 1000
+#: No number in a run file is larger than this.
+MOST_NUMBER = 10**18
 #: A counter in a run file.
-Count = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=0, le=MOST_NUMBER)]
 _Extreme = Annotated[float, Field(strict=True, ge=-MOST_S, le=MOST_S)] | None
 
 

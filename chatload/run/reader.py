@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
+from dataclasses import dataclass
 from functools import cache
 from itertools import starmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +25,7 @@ from chatload.run.windows import Window
 from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
+T = TypeVar("T")
 _BLOCK_ROW = tuple[schema.Whole, schema.Text, schema.Text, bool, schema.Whole]
 #: An adapter takes about a millisecond to make, and a history reads hundreds of runs.
 _adapter = cache(TypeAdapter)
@@ -83,21 +85,41 @@ class EndSilence(NamedTuple):
     found_s: schema.Instant | None
 
 
+@dataclass(frozen=True)
+class Reads:
+    """How often a computation reads all windows and all sessions of a run, at most."""
+
+    windows: int = 0
+    sessions: int = 0
+
+    def __add__(self, other: Reads) -> Reads:
+        return Reads(self.windows + other.windows, self.sessions + other.sessions)
+
+
+#: Told how much of the work of `RunReader.work` was done.
+OnRead = Callable[[float], object]
+#: Reading a window with its books takes about as long as reading so many sessions (measured: 50 to 70). Only the time
+#: left that a command shows depends on it.
+_WINDOW_WORK = 60.0
+
+
 class RunReader(AbstractContextManager["RunReader"]):
     """A read-only view of one run, as it was when it was opened: later writes are not seen.
 
-    settings: of the run. facts: its versions, seed and times.
+    settings: of the run. facts: its versions, seed and times. on_read: is told what was read of the windows and of the
+    sessions, in the unit of `work`.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, on_read: OnRead | None = None) -> None:
         self.path = path
+        self.on_read = on_read
         self._database = database
         self._user_class: str | None = None
         self.facts = schema.facts(database.execute("SELECT key, value FROM run"))
         self.settings: RunSettings = self.facts.pop("settings")
 
     @classmethod
-    def open(cls, run: str | Path) -> RunReader:
+    def open(cls, run: str | Path, on_read: OnRead | None = None) -> RunReader:
         """Open the run in a folder or file. Raises UsageError (one line) if it is not a readable run."""
         path = schema.run_file(run)
         if not path.is_file():
@@ -114,7 +136,7 @@ class RunReader(AbstractContextManager["RunReader"]):
                     message = f"{path}: run format {version}, but this chatload reads {schema.SCHEMA_VERSION}"
                     raise UsageError(message, "use the version of chatload that made the run")
                 database.execute("BEGIN")  # one view of the run over all queries
-                return cls(path, database)
+                return cls(path, database, on_read)
             except BaseException:
                 database.close()
                 raise
@@ -136,7 +158,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def sessions(self) -> Iterator[SessionRecord]:
         """Yield the record of every session in the order of writing, with few in memory at a time."""
         rows = self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM {self._sessions} ORDER BY rowid")
-        return starmap(SessionRecord, rows)
+        return self._told(starmap(SessionRecord, rows), 1.0, _ROWS_AT_ONCE)
 
     def of_class(self, name: str) -> RunReader:
         """Return a view of the sessions, counters and windows of one user class, in a run with several."""
@@ -181,10 +203,10 @@ class RunReader(AbstractContextManager["RunReader"]):
         """
         if self._user_class is not None:
             sql = f'SELECT start, "end", open, books FROM {self._class_windows} ORDER BY start, rowid'
-            yield from starmap(Window, self._read(schema.CLASS_WINDOW_ROW, sql))
-            return
+            # These are not a part of `work`, because the windows of all chats are read at the same time.
+            return starmap(Window, self._read(schema.CLASS_WINDOW_ROW, sql))
         sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
-        yield from starmap(Window, self._read(schema.WINDOW_ROW, sql))
+        return self._told(starmap(Window, self._read(schema.WINDOW_ROW, sql)), _WINDOW_WORK, 10)
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
@@ -207,7 +229,8 @@ class RunReader(AbstractContextManager["RunReader"]):
             f"SELECT alive_s, ended_at - accepted_at AS ended_s, verdict FROM {self._sessions} "
             "WHERE alive_s IS NOT NULL AND accepted_at IS NOT NULL"
         )
-        return Lifetimes.of(self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql))
+        rows = self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql)
+        return Lifetimes.of(self._told(rows, 1.0, _ROWS_AT_ONCE))
 
     @property
     def _sessions(self) -> str:
@@ -279,6 +302,11 @@ class RunReader(AbstractContextManager["RunReader"]):
         """Return the number of sessions that the end of the run cut off and whose goodbye the server confirmed."""
         return self._count("verdict = 'cut_off' AND goodbye_confirmed")
 
+    def work(self, reads: Reads) -> float:
+        """Return the work of these reads, in the unit of `on_read`: about the time to read one session."""
+        windows = int(next(self._read(tuple[int], "SELECT count(*) FROM windows"))[0])
+        return reads.windows * windows * _WINDOW_WORK + reads.sessions * self.count_sessions()
+
     def close(self) -> None:
         self._database.close()
 
@@ -288,6 +316,19 @@ class RunReader(AbstractContextManager["RunReader"]):
     def _count(self, condition: str, *values: Any) -> int:
         sql = f"SELECT count(*) FROM {self._sessions} WHERE {condition}"
         return int(next(self._read(tuple[int], sql, *values))[0])
+
+    def _told(self, rows: Iterator[T], work: float, often: int) -> Iterator[T]:
+        """Yield the rows, and tell `on_read` after `often` rows that these were read. work: of a row."""
+        told = self.on_read
+        if told is None:
+            yield from rows
+            return
+        number = 0
+        for number, row in enumerate(rows, 1):
+            yield row
+            if not number % often:
+                told(often * work)
+        told(number % often * work)
 
     def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
         """Yield the rows of a query as values of a type that pydantic validates."""

@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Typ
 
 from chatload.chat.record import COLUMN_TYPES, Timeline
 from chatload.run.books import MOST_TEXT, Books
-from chatload.run.histogram import MOST_S
+from chatload.run.histogram import MOST_NUMBER, MOST_S
 from chatload.run.settings import RunSettings
 
 #: PRAGMA user_version of a run file. Only this format is read.
@@ -35,8 +35,8 @@ RUN_FILE = "run.sqlite"
 MOST_BYTES: Final = 32 * 2**20
 #: The earliest instant that a calendar can show (Unix seconds); the latest is MOST_S.
 _LEAST_S = -62_000_000_000.0
-#: Limits of JSON: its numbers, its depth and the number of its values. Then the number of processes of a run.
-_MOST_NUMBER, _MOST_DEPTH, _MOST_VALUES, _MOST_PROCESSES = 10**18, 8, 500_000, 1000
+#: Limits of JSON: its depth and the number of its values. Then the number of processes of a run.
+_MOST_DEPTH, _MOST_VALUES, _MOST_PROCESSES = 8, 500_000, 1000
 
 _SQL_TYPES = {
     str: "TEXT NOT NULL", int: "INTEGER NOT NULL", bool: "INTEGER NOT NULL", float: "REAL NOT NULL",
@@ -83,17 +83,28 @@ def guard(database: sqlite3.Connection) -> None:
             raise ValueError(f"column {hidden[0]!r} of {name} is computed")
 
 
-def parsed(text: Any, least: float = -_MOST_NUMBER, most: float = _MOST_NUMBER) -> Any:
+def _loaded(text: Any) -> Any:
+    if not isinstance(text, str):
+        raise ValueError("not JSON text")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def _books(text: Any) -> Books:
+    # The types of Books limit its depth and numbers. To look at each value again would add a third to the time.
+    if isinstance(text, str) and text.count(",") >= _MOST_VALUES:
+        raise ValueError("too much JSON")
+    return Books.from_dict(_loaded(text))
+
+
+def parsed(text: Any, least: float = -MOST_NUMBER, most: float = MOST_NUMBER) -> Any:
     """Return the JSON value in a cell. least, most: the range that its numbers must be in.
 
     Raises ValueError if it is not JSON, or larger than any that chatload writes.
     """
-    if not isinstance(text, str):
-        raise ValueError("not JSON text")
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("JSON nested too deep") from None
+    value = _loaded(text)
     left, depth, level = _MOST_VALUES, 0, [value]
     while level:
         left -= len(level)
@@ -135,10 +146,10 @@ _TIMELINE = TypeAdapter(Timeline)
 #: The types of cells. Instant: an instant (Unix seconds) or a duration (seconds) that a calendar can show.
 Text = Annotated[str, Field(strict=True), AfterValidator(_cut)]
 Instant = Annotated[float, Field(strict=True, ge=_LEAST_S, le=MOST_S)]
-Number = Annotated[float, Field(strict=True, ge=_LEAST_S, le=_MOST_NUMBER)]
+Number = Annotated[float, Field(strict=True, ge=_LEAST_S, le=MOST_NUMBER)]
 Whole = Annotated[int, Field(strict=True)]
-Bytes = Annotated[int, Field(strict=True, ge=0, le=_MOST_NUMBER)]
-BooksCell = Annotated[Books, PlainValidator(lambda text: Books.from_dict(parsed(text)))]
+Bytes = Annotated[int, Field(strict=True, ge=0, le=MOST_NUMBER)]
+BooksCell = Annotated[Books, PlainValidator(_books)]
 TimelineCell = Annotated[Timeline, PlainValidator(_timeline)]
 #: The memory (bytes) of each process, by its name.
 MemoryCell = Annotated[dict[Text, Bytes], Field(max_length=_MOST_PROCESSES), BeforeValidator(parsed)]

@@ -1,7 +1,7 @@
 """The progress of a headless run: a bar with the time left on a terminal, plain lines in a log."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from chatload.features.report.summary import rate
+from chatload.progress import PipeConsole, clock_text, fit
 from chatload.render import words
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.vocabulary import SessionState
@@ -30,7 +31,7 @@ class ProgressLine:
     def __init__(self, stream: TextIO, chats: int, run_time_s: float | None) -> None:
         self._stream, self._chats, self._run_time_s = stream, chats, run_time_s
         self._bar: _Bar | None = None
-        console = _Console(file=stream, highlight=False, markup=False, emoji=False)
+        console = PipeConsole(file=stream, highlight=False, markup=False, emoji=False)
         if stream.isatty() and not console.is_dumb_terminal:
             self._bar = _Bar(console, stream, bounded=bool(chats or run_time_s))
         self._next = 0.0
@@ -60,13 +61,6 @@ class ProgressLine:
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.close()
-
-
-class _Console(Console):
-    """rich's console exits when the reader is gone, which would end the greenlet that records the run."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
 
 
 class _Bar:
@@ -134,27 +128,16 @@ def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int
     return max(0.0, min(bounds)) if bounds else None
 
 
-def fit(parts: Iterable[str], width: int) -> str:
-    """Return as many of the parts as fit into `width` columns. The first, most important one may be cut."""
-    line = ""
-    for part in parts:
-        longer = f"{line}; {part}" if line else part[:width]
-        if len(longer) > width:
-            break
-        line = longer
-    return line
-
-
 def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]:
     books = snapshot.books
     states = {state.value: books.states[state] for state in SessionState}
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
-    left = "" if left_s is None else f", {_clock(left_s)} left"
+    left = "" if left_s is None else f", {clock_text(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""
     dropped = rate("dropped", snapshot.facts)
     between = words.bounds(dropped).replace(" % to ", "-")
     parts = [
-        f"{_clock(snapshot.elapsed_s)}{left}: {still}",
+        f"{clock_text(snapshot.elapsed_s)}{left}: {still}",
         f"{words.number(books.verdicts.total())}{of} ended",
         f"{words.number(dropped['most'])} dropped" + (f" ({between})" if between else ""),
     ]
@@ -166,9 +149,3 @@ def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]
     if late is not None:
         parts.append(f"lateness p99 {words.seconds(late)}")
     return parts
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

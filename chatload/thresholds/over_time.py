@@ -108,6 +108,7 @@ def read_windows(
     part: JudgedPart | None,
     facts: Facts,
     span: tuple[float, float],
+    watch: Callable[[Window], object] | None = None,
 ) -> OverTime:
     """Return what the windows of a run say about these thresholds.
 
@@ -119,6 +120,7 @@ def read_windows(
         part: of the run, for percentiles of speed; None: the whole run. It is the same for all classes.
         facts: of the whole run, of this class or of all.
         span: start and end of the run (Unix seconds).
+        watch: is called with each window of the first of two readings, and may keep it.
     """
     counted = [t for t in thresholds if (t.metric.q is not None or t.metric.is_request_rate) and t.every_s is None]
     every = [t for t in thresholds if t.every_s is not None]
@@ -126,10 +128,11 @@ def read_windows(
     steady = every if part is not None and not part.given else []
     with_ramp = [_Cells(t, None, *span) for t in steady if in_part(t.metric)]
     part_books = Books()
-    if part is not None:
-        for window in windows():
-            if part.contains(window.middle):
-                part_books.merge(window.books)
+    for window in windows() if part is not None or watch is not None else ():
+        if part is not None and part.contains(window.middle):
+            part_books.merge(window.books)
+        if watch is not None:
+            watch(window)
     levels = []
     for threshold in counted:
         apart = part is not None and in_part(threshold.metric)

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from chatload.progress import fit
 from chatload.run.books import Books
-from chatload.swarm.progress import ProgressLine, fit, time_left
+from chatload.swarm.progress import ProgressLine, time_left
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.thresholds.metrics import Facts
 from tests.unit.test_live import busy

@@ -9,7 +9,8 @@ from chatload.click_types import CONFIDENCE, COUNT, warn
 from chatload.errors import UsageError
 from chatload.features.combine.compute import CombinedRuns, combine_runs, judge_by_run
 from chatload.features.combine.view import combined_document
-from chatload.features.report.summary import facts_of, refuse_unusable, summarize
+from chatload.features.report.summary import FACTS_READS, facts_of, refuse_unusable, summarize, summary_reads
+from chatload.progress import CommandProgress
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 from chatload.run.settings import GATES, RunSettings, settings_differences
@@ -67,26 +68,34 @@ def combine(
     first: RunSettings | None = None
     # What is equal only for two copies of one run: a run has more than one path, and its folder may be copied.
     identities: list[tuple[float | None, float | None, RunSettings]] = []
-    for run in runs:
-        with RunReader.open(run) as reader:
-            if first is None:
-                first = reader.settings
-                gate = regate(first, thresholds, confidence, False, named or "", incident_size)
-                warn(gate.doubts())
-            differences = settings_differences([first], [reader.settings])
-            if different := [difference for difference in differences if difference.defines_load]:
-                raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")
-            identity = (reader.started_at, reader.ended_at, reader.settings)
-            if identity in identities:
-                other = runs[identities.index(identity)]
-                raise UsageError(f"{run}: the same run as {other}: its evidence would count twice", "name each once")
-            identities.append(identity)
-            summary = summarize(reader, gate)
-            refuse_unusable(summary, str(run), "repeat it; an invalid run shows nothing about the server")
-            alone.append({parse(item["expression"]): ThresholdResult(item["result"]) for item in summary["thresholds"]})
-            if summary["aborted"]:
-                aborted.append(f"{run}: {summary['aborted']}")
-            facts.append(facts_of(reader))
+    with CommandProgress() as progress:
+        progress.stage("reading the runs", len(runs), "runs")
+        for run in runs:
+            with RunReader.open(run) as reader:
+                if first is None:
+                    first = reader.settings
+                    gate = regate(first, thresholds, confidence, False, named or "", incident_size)
+                    warn(gate.doubts())
+                differences = settings_differences([first], [reader.settings])
+                if different := [difference for difference in differences if difference.defines_load]:
+                    raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")
+                identity = (reader.started_at, reader.ended_at, reader.settings)
+                if identity in identities:
+                    other = runs[identities.index(identity)]
+                    raise UsageError(
+                        f"{run}: the same run as {other}: its evidence would count twice", "name each once"
+                    )
+                identities.append(identity)
+                work = reader.work(summary_reads(reader) + FACTS_READS)
+                with progress.part(work) as reader.on_read:
+                    summary = summarize(reader, gate)
+                    facts.append(facts_of(reader))
+                refuse_unusable(summary, str(run), "repeat it; an invalid run shows nothing about the server")
+                alone.append(
+                    {parse(item["expression"]): ThresholdResult(item["result"]) for item in summary["thresholds"]}
+                )
+                if summary["aborted"]:
+                    aborted.append(f"{run}: {summary['aborted']}")
     assert gate is not None
     judged = combine_runs(gate, facts)
     if not judged:

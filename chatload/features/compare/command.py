@@ -27,7 +27,8 @@ from chatload.features.compare.compute import (
 )
 from chatload.features.compare.power import MOST_RUNS, findable_by, make_plan
 from chatload.features.compare.view import comparison_document, plan_document
-from chatload.features.report.summary import refuse_unusable, summarize
+from chatload.features.report.summary import refuse_unusable, summarize, summary_reads
+from chatload.progress import CommandProgress
 from chatload.render.output import deliver, tolerance_options
 from chatload.run.reader import RunReader
 from chatload.run.settings import SettingDifference, settings_differences
@@ -138,7 +139,9 @@ def compare(
       chatload compare reports/v1-* -- reports/v2-*
       chatload compare v1-* -- v2-* --tolerance 10% --require-equivalence
     """
-    base, new = ([_read(name, allow_invalid, user_class) for name in side] for side in runs)
+    with CommandProgress() as progress:
+        progress.stage("reading the runs", sum(map(len, runs)), "runs")
+        base, new = ([_read(name, allow_invalid, user_class, progress) for name in side] for side in runs)
     tolerated = Tolerance(tolerance, rate_tolerance, hourly_tolerance)
     if plan:
         earlier = _earlier(base, count, allow_different)
@@ -179,8 +182,8 @@ def _refuse_different(differences: Sequence[SettingDifference], allow_different:
         raise UsageError(message, "--allow-different compares them all the same")
 
 
-def _read(name: str, allow_invalid: bool, user_class: str) -> RunFigures:
-    with RunReader.open(name) as reader:
+def _read(name: str, allow_invalid: bool, user_class: str, progress: CommandProgress) -> RunFigures:
+    with RunReader.open(name) as reader, progress.part(reader.work(summary_reads(reader))) as reader.on_read:
         books, settings = reader.limited_to(user_class).books(), reader.settings
         summary = summarize(reader)
         told = json.dumps([settings.to_dict(), reader.facts, reader.books().to_dict()], sort_keys=True)

@@ -7,9 +7,10 @@ import click
 
 from chatload import exit_codes, units
 from chatload.click_types import COUNT, QuantityType
-from chatload.features.doctor.host import check_host, examine
+from chatload.features.doctor.host import TIMEOUT_S, check_host, examine
 from chatload.features.doctor.machine import PlannedLoad, check_machine, read_machine
 from chatload.features.doctor.view import doctor_document, to_dict, worst
+from chatload.progress import CommandProgress
 from chatload.protocol.dialect import load_dialect
 from chatload.render.output import deliver
 
@@ -72,6 +73,8 @@ def doctor(
     spoken, wish = load_dialect(dialect), PlannedLoad(**load)
     rows = check_machine(read_machine(run_dir), wish)
     if host:
-        rows += check_host(examine(host, spoken, service, agreed, ca_file, client_cert, insecure))
+        with CommandProgress() as progress, progress.waiting(f"examining the host, each step {TIMEOUT_S:g} s at most"):
+            facts = examine(host, spoken, service, agreed, ca_file, client_cert, insecure)
+        rows += check_host(facts)
     deliver(doctor_document(rows), to_dict(rows, wish.users, wish.processes) if as_json else None)
     return exit_codes.THRESHOLD_FAILED if worst(rows) == "bad" else exit_codes.PASSED

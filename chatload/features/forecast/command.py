@@ -1,9 +1,7 @@
 """`chatload forecast`: fits a run, shows how well the fit reproduces it, then forecasts other loads."""
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,14 @@ from chatload.click_types import ANY_NUMBER, INTEGER, QuantityType
 from chatload.errors import UsageError
 from chatload.features.forecast import view
 from chatload.features.forecast.conditions import Conditions
-from chatload.features.forecast.fit import ForecastQuestion, fit, predict, reproduce
+from chatload.features.forecast.fit import FIT_READS, ForecastQuestion, Stage, fit, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
-from chatload.features.report.summary import refuse_unusable, summarize
+from chatload.features.report.summary import refuse_unusable, summarize, summary_reads
+from chatload.progress import CommandProgress
 from chatload.render.output import deliver, write_json
 from chatload.render.words import duration
 from chatload.run.reader import RunReader
 
-#: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
-_PATIENCE_S, _EVERY_S = 2.0, 10.0
 _MOST = 10_000_000
 _SESSIONS = units.COUNT.within(1, _MOST, f"whole numbers from 1 to {_MOST}, such as 10000,50000")
 _PROCESSES = units.COUNT.within(1, 256, "a whole number from 1 to 256")
@@ -99,12 +96,11 @@ def forecast(
       chatload forecast reports/mine --sessions 50000 --refresh-interval 3,10,30
       chatload forecast reports/mine --sessions 100000 --customers all --deadline
     """
-    note = _ProgressNotes()
-    with RunReader.open(run) as reader:
+    with CommandProgress() as progress, RunReader.open(run, progress.advance) as reader:
+        progress.stage("reading the run", reader.work(summary_reads(reader) + FIT_READS))
         refuse_unusable(summarize(reader), str(run), "it cannot be used for a forecast; give another run")
-        with replayers(processes or os.cpu_count() or 1, note.progress) as replayer:
-            report = _report(reader, str(run), replayer, given, note.say)
-        note.clear()
+        with replayers(processes or os.cpu_count() or 1, progress.advance) as replayer:
+            report = _report(reader, str(run), replayer, given, progress.stage)
     markdown = None
     if output is not None:
         try:
@@ -118,24 +114,24 @@ def forecast(
     return exit_codes.PASSED if report["goodness"]["reproduces"] else exit_codes.INCONCLUSIVE
 
 
-def _report(
-    reader: RunReader, name: str, replayer: Replayer, asked: dict[str, Any], say: Callable[[str], None]
-) -> dict[str, Any]:
+def _report(reader: RunReader, name: str, replayer: Replayer, asked: dict[str, Any], stage: Stage) -> dict[str, Any]:
     """Return the published JSON (forecast.schema.json). Raises UsageError."""
     growth = asked["latency_growth"]
     if not 0.1 <= growth <= 100:
         raise UsageError(f"--latency-growth {growth:g} is outside 0.1 to 100", "give 2 for twice as long")
-    fitted = fit(reader, replayer, asked["script"], say)
+    fitted = fit(reader, replayer, asked["script"], stage)
     conditions, settings = fitted.conditions, fitted.settings
     policies = list(_policies(settings.policy, asked))
-    say("reproducing the run")
-    goodness = reproduce(fitted, replayer, asked["seed"] + 100)
+    goodness = reproduce(fitted, replayer, asked["seed"] + 100, stage)
     predictions, remembered = [], remembering(replayer)
-    for count in asked["sessions"] if goodness["reproduces"] else ():
-        for policy in policies:
-            say(f"forecasting {count} sessions")
-            question = ForecastQuestion(count, policy, asked["for_s"], asked["customers"] or count, growth)
-            predictions.append(predict(fitted, question, remembered, asked["seed"] + 1000))
+    questions = [
+        ForecastQuestion(count, policy, asked["for_s"], asked["customers"] or count, growth)
+        for count in asked["sessions"]
+        for policy in policies
+    ]
+    for number, question in enumerate(questions if goodness["reproduces"] else (), 1):
+        stage(f"forecast {number} of {len(questions)}", min(question.customers, question.sessions), "customers")
+        predictions.append(predict(fitted, question, remembered, asked["seed"] + 1000))
     report = {
         "schema_version": view.SCHEMA_VERSION,
         "chatload_version": __version__,
@@ -199,33 +195,3 @@ def _assumed(conditions: Conditions, growth: float) -> Iterator[str]:
             "found by replaying, so that customers send and receive as many messages as in the run"
         )
     yield "the generator's own lateness is left out, and the time it takes to connect"
-
-
-class _ProgressNotes:
-    """Shows progress on stderr once the command takes long."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.monotonic()
-        self._what, self._shown, self._terminal = "", False, sys.stderr.isatty()
-
-    def say(self, what: str) -> None:
-        """Set what is done from now on."""
-        self._what = what
-        self._show(what)
-
-    def progress(self, done: int, of: int) -> None:
-        """Show how many customers of a replay are done."""
-        self._show(f"{self._what}, {done} of {of} customers" if of > done else self._what)
-
-    def clear(self) -> None:
-        """Remove the progress line."""
-        if self._shown and self._terminal:
-            click.echo("\r\033[K", nl=False, err=True)
-
-    def _show(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._began < _PATIENCE_S or now - self._last < (0.2 if self._terminal else _EVERY_S):
-            return
-        self._last, self._shown = now, True
-        line = f"{text} ..."
-        click.echo(f"\r\033[K{line[:78]}" if self._terminal else line, nl=not self._terminal, err=True)

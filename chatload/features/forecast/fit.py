@@ -29,7 +29,7 @@ from chatload.features.forecast.conditions import (
 )
 from chatload.features.forecast.replay import CALM, CohortResult, Replayer, ReplayJob
 from chatload.run.books import Books, may_be_dropped
-from chatload.run.reader import RunReader
+from chatload.run.reader import Reads, RunReader
 from chatload.run.settings import not_replayed, session_settings
 from chatload.stats.rates import interval, per_unit
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
@@ -103,14 +103,21 @@ class FittedRun:
         return ReplayJob(self.settings, self.conditions, starts, self.conditions.length_s, seed)
 
 
-def fit(
-    reader: RunReader, replayer: Replayer, script: str | None = None, told: Callable[[str], None] = lambda _: None
-) -> FittedRun:
-    """Fit a run. script: the customers' script, if the run's own file was moved. told: is called with what is done.
+#: Called when replays begin: with what they are for, the number of customers to replay, and what these are called.
+Stage = Callable[[str, float, str], object]
+#: What `fit` reads.
+FIT_READS = Reads(windows=1, sessions=1)
+
+
+def _no_stage(_: str, __: float, ___: str) -> None:
+    return None
+
+
+def fit(reader: RunReader, replayer: Replayer, script: str | None = None, stage: Stage = _no_stage) -> FittedRun:
+    """Fit a run. script: the customers' script, if the run's own file was moved. stage: is told of the replays.
 
     Raises UsageError if the run lacks what a fit needs.
     """
-    told("reading the run")
     settings = settings_of(reader, script)
     began, ended = reader.started_at, reader.ended_at
     windows = list(reader.windows())
@@ -157,7 +164,7 @@ def fit(
     )
     drops = _drops(sessions, began, incidents, settings.timeout_s + settings.policy.interval_s)
     fitted = FittedRun(settings, conditions, _starts(sessions, began), measured, drops)
-    return _calibrated(fitted, incidents, stretches, replayer, told)
+    return _calibrated(fitted, incidents, stretches, replayer, stage)
 
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
@@ -266,7 +273,7 @@ def _calibrated(
     incidents: list[FailureIncident],
     stretches: Callable[[], tuple[Stretch, ...]],
     replayer: Replayer,
-    told: Callable[[str], None],
+    stage: Stage,
 ) -> FittedRun:
     """Return the fit with the ends of incidents and the times of agents that reproduce the run's figures.
 
@@ -277,17 +284,19 @@ def _calibrated(
     part = len(starts) / len(fitted.starts)
     search = _AgentSearch(fitted.measured, part, fitted.settings.script)
 
+    # At most so many replays; those that search the reach of incidents may end earlier.
+    stage("fitting the run", ROUNDS * (2 if incidents else 1) * len(starts), "customers at most")
+
     def made() -> FittedRun:
         found = replace(fitted.conditions, stretches=stretches(), join_s=search.join_s, answer_s=search.answer_s)
         return replace(fitted, conditions=found)
 
-    def replayed(number: int) -> CohortResult:
-        told(f"fitting: replay {number}")
+    def replayed() -> CohortResult:
         watched = tuple(incident.watch for incident in incidents)
         return replayer(replace(made().job(starts, seed=1), watched=watched))
 
-    for number in range(ROUNDS):
-        cohort = replayed(number + 1)
+    for _ in range(ROUNDS):
+        cohort = replayed()
         search.saw(cohort)
         for i, incident in enumerate(incidents):
             if cohort.failures[i] > incident.target * part:
@@ -295,8 +304,8 @@ def _calibrated(
             else:
                 incident.earliest = incident.end
             incident.end = (incident.earliest + incident.latest) / 2
-    for number in range(ROUNDS if incidents else 0):
-        cohort = replayed(ROUNDS + number + 1)
+    for _ in range(ROUNDS if incidents else 0):
+        cohort = replayed()
         # A list: every search must see the replay, whether or not another one is done.
         asked = [_search_reach(incidents[i], cohort.drops[i], drops * part) for i, drops in enumerate(fitted.drops)]
         if not any(asked):
@@ -347,15 +356,17 @@ class _AgentSearch:
 # -- how good the fit is, and what it predicts ------------------------------------------------------
 
 
-def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> dict[str, Any]:
+def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100, stage: Stage = _no_stage) -> dict[str, Any]:
     """Replay the run, with other random numbers than those of the fit, and compare each figure with the run's.
 
-    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance.
+    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance. stage: is told of
+    the replays.
     """
     measured = fitted.measured
     replays = OFTEN if measured.requests < SMALL else REPLAYS
     starts = fitted.share(REPLAY_REQUESTS)
     total = CohortResult()
+    stage("reproducing the run", replays * len(starts), "customers")
     for number in range(replays):
         total.merge(replayer(fitted.job(starts, seed + number)))
     rate, known = measured.requests / measured.length_s, max(total.known, 1)

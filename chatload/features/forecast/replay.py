@@ -302,21 +302,21 @@ def _count(failures: Counter[int], number: int, sign: int, books: Books) -> None
 
 #: Holds the customers of a job.
 Replayer = Callable[[ReplayJob], CohortResult]
-#: Called with the number of customers that are done and of all.
-Progress = Callable[[int, int], None]
+#: Called with the number of customers of each part of a job that is done.
+OnReplayed = Callable[[int], object]
 
 
 @contextmanager
-def replayers(processes: int, progress: Progress = lambda _, __: None) -> Iterator[Replayer]:
+def replayers(processes: int, on_replayed: OnReplayed = lambda _: None) -> Iterator[Replayer]:
     """Yield a function that replays jobs in so many processes, which end with the block."""
     if processes == 1:
-        yield lambda job: _merged(map(replay, _pieces(job)), len(job.starts), progress)
+        yield lambda job: _merged(map(replay, _pieces(job)), on_replayed)
         return
     # Ctrl-C is left to this process, which ends the others.
     pool = multiprocessing.get_context("spawn").Pool(processes, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         # In their order, so that sums of floats come out the same each time.
-        yield lambda job: _merged(pool.imap(replay, _pieces(job)), len(job.starts), progress)
+        yield lambda job: _merged(pool.imap(replay, _pieces(job)), on_replayed)
     finally:
         pool.terminate()
         pool.join()
@@ -343,9 +343,9 @@ def _pieces(job: ReplayJob) -> Iterator[ReplayJob]:
         yield replace(job, starts=job.starts[first : first + size], seed=seed)
 
 
-def _merged(results: Iterator[CohortResult], customers: int, progress: Progress) -> CohortResult:
+def _merged(results: Iterator[CohortResult], on_replayed: OnReplayed) -> CohortResult:
     total = CohortResult()
     for result in results:
         total.merge(result)
-        progress(total.customers, customers)
+        on_replayed(result.customers)
     return total

@@ -13,7 +13,8 @@ from chatload.errors import NothingTestedError, UsageError
 from chatload.features.history.compute import Figure, History, LeastChange, LeftOut, PastRun, make_history
 from chatload.features.history.view import history_document
 from chatload.features.report import sentences
-from chatload.features.report.summary import summarize
+from chatload.features.report.summary import summarize, summary_reads
+from chatload.progress import CommandProgress
 from chatload.render.output import deliver, tolerance_options
 from chatload.render.words import instant
 from chatload.run.reader import RunReader
@@ -80,7 +81,8 @@ def history(
     metrics = [_metric(name) for name in dict.fromkeys(names)]
     asked = [parse(f"{metric.name} {_ANY_LIMIT.get(metric.kind, '< 1')}") for metric in metrics]
     others = [threshold.metric for threshold in standard]
-    runs, unread = _read_all(runs_dir, [*asked, *standard])
+    with CommandProgress() as progress:
+        runs, unread = _read_all(runs_dir, [*asked, *standard], progress)
     if not any(not run.unusable for run in runs):
         why = f": {(runs[-1].unusable if runs else unread[-1].why)}" if runs or unread else ""
         raise NothingTestedError(f"{runs_dir}: there is no run to learn from{why}", "name the folder above the runs")
@@ -106,14 +108,18 @@ def _metric(name: str) -> Metric:
         raise UsageError(f"--metric: {error.message.removeprefix('threshold: ')}", error.hint) from None
 
 
-def _read_all(runs_dir: Path, asked: Sequence[Threshold]) -> tuple[list[PastRun], list[LeftOut]]:
+def _read_all(
+    runs_dir: Path, asked: Sequence[Threshold], progress: CommandProgress
+) -> tuple[list[PastRun], list[LeftOut]]:
     """Return the runs below a folder, each once, and those that cannot be read."""
     found: dict[Any, PastRun] = {}
     unread = []
-    for path in sorted(runs_dir.rglob(RUN_FILE)):
+    paths = sorted(runs_dir.rglob(RUN_FILE))
+    progress.stage("reading the runs", len(paths), "runs")
+    for path in paths:
         name = path.parent.relative_to(runs_dir).as_posix()
         try:
-            run, identity = _read(path, name, asked)
+            run, identity = _read(path, name, asked, progress)
         except UsageError as error:
             unread.append(LeftOut(name, error.message.removeprefix(f"{path}: ")))
             continue
@@ -123,13 +129,14 @@ def _read_all(runs_dir: Path, asked: Sequence[Threshold]) -> tuple[list[PastRun]
     return list(found.values()), unread
 
 
-def _read(path: Path, name: str, asked: Sequence[Threshold]) -> tuple[PastRun, Any]:
+def _read(path: Path, name: str, asked: Sequence[Threshold], progress: CommandProgress) -> tuple[PastRun, Any]:
     """Return a run, and what is equal only for two copies of one run. Raises UsageError."""
     with RunReader.open(path) as reader:
         started_at = reader.started_at
         if started_at is None:
             raise UsageError("it does not say when it started")
-        summary = summarize(reader, Gate(tuple(asked)))
+        with progress.part(reader.work(summary_reads(reader))) as reader.on_read:
+            summary = summarize(reader, Gate(tuple(asked)))
         settings = reader.settings
     problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
     unusable = f"invalid: {problems[0]}" if problems else ""

@@ -28,6 +28,7 @@ from chatload.features.plan.compute import INCONCLUSIVE, MISSED, NOT_MEASURED, i
 from chatload.features.plan.doubt import doubt_of
 from chatload.features.plan.inputs import (
     DEFAULT_TIMEOUT_S,
+    MEASURE_READS,
     PRESETS,
     Constraint,
     DayProfile,
@@ -39,8 +40,9 @@ from chatload.features.plan.inputs import (
     measure_run,
 )
 from chatload.features.plan.view import PlanReport, plan_document
-from chatload.features.report.summary import refuse_unusable, summarize
+from chatload.features.report.summary import refuse_unusable, summarize, summary_reads
 from chatload.plausibility import doubtful
+from chatload.progress import CommandProgress
 from chatload.protocol.toml_file import read_toml
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
@@ -226,7 +228,8 @@ def _demand(
 def _measure(name: str, servers: int) -> Measured:
     """Return the figures of a run. Refuses one whose servers did not carry its load: most sessions not accepted."""
     hint = "it cannot be used for a plan; give another run or --sessions-per-server N"
-    with RunReader.open(name) as reader:
+    with CommandProgress() as progress, RunReader.open(name, progress.advance) as reader:
+        progress.stage("reading the run", reader.work(summary_reads(reader) + MEASURE_READS))
         summary = summarize(reader)
         refuse_unusable(summary, name, hint)
         search = read_search(name)

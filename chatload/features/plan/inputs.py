@@ -16,7 +16,7 @@ from chatload.features.plan.certificate import CapacityCertificate, SearchFile
 from chatload.features.plan.queueing import BusiestInstant, above, busiest_instant
 from chatload.run.arrivals import RateProfile, load_profile
 from chatload.run.books import is_unserved, may_be_dropped
-from chatload.run.reader import RunReader
+from chatload.run.reader import Reads, RunReader
 from chatload.run.windows import Window
 from chatload.stats.bursts import find_incidence
 from chatload.vocabulary import DROPPED_SURELY, Verdict
@@ -412,6 +412,10 @@ class Measured:
             if self.certificate.requests_per_s is not None:
                 figures[Constraint.REQUESTS] = ServerFigure(self.certificate.requests_per_s, Origin.CERTIFIED)
         return {name: figure._replace(value=figure.value / self.servers) for name, figure in figures.items()}
+
+
+#: What `measure_run` reads.
+MEASURE_READS = Reads(windows=1, sessions=1)
 
 
 def measure_run(reader: RunReader, name: str, servers: int = 1, search: SearchFile | None = None) -> Measured:

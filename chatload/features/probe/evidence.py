@@ -89,7 +89,8 @@ class ProbeSettings:
         """Return a sentence that says what the probe will do."""
         return (
             f"opening {self.first} chats, {self.chats} at most, silent for up to {self.longest_s:g} s each. "
-            f"This takes one to four times the server's timeout, {self.time_allowed_s:g} s at most."
+            f"This takes one to four times the server's timeout, {self.time_allowed_s:g} s at most. "
+            "Shorter: a smaller --longest if the timeout is known to be below it, or a limit (--time-allowed)."
         )
 
 

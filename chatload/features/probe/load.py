@@ -95,4 +95,5 @@ def _print_progress(probe: Probe, elapsed_s: float) -> None:
         known = f"the timeout is between {board.bounds.lower_s:.2f} and {board.bounds.upper_s:.2f} s"
     else:
         known = f"silences of {board.longest_survived_s:.2f} s survived so far"
-    click.echo(f"{elapsed_s:.0f} s: {open_now} chats open; {known}", err=True)
+    so_far = f"{elapsed_s:.0f} s of {probe.settings.time_allowed_s:.0f} s at most"
+    click.echo(f"{so_far}: {open_now} chats open; {known}", err=True)

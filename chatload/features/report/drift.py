@@ -157,15 +157,48 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> list[DriftMe
     ]
 
 
+class SteadyCells:
+    """The steady part of a run without its warm-up, in BLOCKS times CELLS cells of equal time.
+
+    cells: None for a cell in which no window has its middle. began: start of the steady part; start, end: of the cells
+    (Unix seconds).
+    """
+
+    def __init__(self, steady: tuple[float, float]) -> None:
+        self.began, self.end = steady
+        self.start = self.began + _WARM_UP * (self.end - self.began)
+        self.cells: list[Cell | None] = [None] * (BLOCKS * CELLS)
+
+    def add(self, window: Window) -> None:
+        """Add a window. Its books may be kept, and changed later."""
+        start, length, count = self.start, self.end - self.start, len(self.cells)
+        if not start <= window.middle < self.end:
+            return
+        index = min(int((window.middle - start) / length * count), count - 1)
+        memory = window.memory or ({} if window.rss is None else {"": window.rss})
+        cell = self.cells[index]
+        if cell is None:
+            self.cells[index] = Cell((index + 0.5) / count * length, window.books, memory)
+        else:
+            cell.books.merge(window.books)
+            self.cells[index] = cell._replace(memory={**cell.memory, **memory})
+
+
 def find_drift(
     windows: Iterable[Window], steady: tuple[float, float] | None, timeout_s: float | None, ended: bool
 ) -> Soak:
     """Return what drifts in a run. steady: its steady part (see `steady_part`). ended: whether the run has ended."""
     if steady is None:
         return Soak(why_not="it was never under a steady load for 10 minutes")
-    began, end = steady
-    start = began + _WARM_UP * (end - began)
-    cells = _cells(windows, start, end)
+    cells = SteadyCells(steady)
+    for window in windows:
+        cells.add(window)
+    return drift_of(cells, timeout_s, ended)
+
+
+def drift_of(steady: SteadyCells, timeout_s: float | None, ended: bool) -> Soak:
+    """Return what drifts in a run, given the cells of its steady part with all windows. Others: see `find_drift`."""
+    began, start, end, cells = steady.began, steady.start, steady.end, steady.cells
     alarm = error_budget(end - began, ended)
     family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
     of_all = sum(metric.share for metric in family)
@@ -204,25 +237,6 @@ def error_budget(length_s: float, ended: bool) -> float:
         return AT_END * FALSE_ALARM
     look = 1 + int(log2(max(length_s / LEAST_S, 1.0)))
     return (1 - AT_END) * FALSE_ALARM / (look * (look + 1))
-
-
-def _cells(windows: Iterable[Window], start: float, end: float) -> list[Cell | None]:
-    """Return BLOCKS times CELLS cells of equal time; None for a cell in which no window has its middle."""
-    count = BLOCKS * CELLS
-    made: list[Cell | None] = [None] * count
-    for window in windows:
-        middle = (window.start + window.end) / 2
-        if not start <= middle < end:
-            continue
-        index = min(int((middle - start) / (end - start) * count), count - 1)
-        memory = window.memory or ({} if window.rss is None else {"": window.rss})
-        cell = made[index]
-        if cell is None:
-            made[index] = Cell((index + 0.5) / count * (end - start), window.books, memory)
-        else:
-            cell.books.merge(window.books)
-            made[index] = cell._replace(memory={**cell.memory, **memory})
-    return made
 
 
 def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

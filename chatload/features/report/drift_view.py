@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from chatload.features.report.summary import refuse_untested, summarize
+from chatload.features.report.summary import refuse_untested, summarize, summary_reads
+from chatload.progress import CommandProgress
 from chatload.render import charts, words
 from chatload.render.document import (
     Badge,
@@ -46,7 +47,8 @@ def drift(run: Path, as_json: bool, html: Path | None) -> None:
     Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &
              chatload drift reports/soak
     """
-    with RunReader.open(run) as reader:
+    with CommandProgress() as progress, RunReader.open(run, progress.advance) as reader:
+        progress.stage("reading the run", reader.work(summary_reads(reader)))
         summary = summarize(reader)
         if reader.ended_at is not None:
             refuse_untested(summary, str(run))

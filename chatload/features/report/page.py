@@ -16,15 +16,16 @@ from chatload.features.report.summary import summarize
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.features.workloads import name_of
+from chatload.progress import CommandProgress
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone
-from chatload.render.html import html
+from chatload.render.html import count_charts, html
 from chatload.render.output import write_text
 from chatload.render.time_charts import clock, clock_title
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
-from chatload.run.reader import RunReader
+from chatload.run.reader import Reads, RunReader
 from chatload.run.settings import DURATION, RUN_TIME, SETTINGS, RunSettings
 from chatload.vocabulary import STATUS_TABLE, SUCCESSFUL, Outcome
 
@@ -46,10 +47,19 @@ _MEANINGS = {
 }
 
 
-def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
-    """Write report.html of a run into its folder, whole or not at all. Raises UsageError."""
+def write_report(reader: RunReader, summary: Mapping[str, Any], progress: CommandProgress | None = None) -> Path:
+    """Write report.html of a run into its folder, whole or not at all. Raises UsageError.
+
+    progress: is told which charts are drawn.
+    """
     path = reader.run_dir / "report.html"
-    write_text(html(page_document(reader, summary)), path)
+    document = page_document(reader, summary)
+    if progress is None:
+        page = html(document)
+    else:
+        progress.stage("drawing report.html", count_charts(document), "charts")
+        page = html(document, progress.advance)
+    write_text(page, path)
     return path
 
 
@@ -64,6 +74,10 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     return exit_codes.PASSED
+
+
+#: What `page_document` reads.
+PAGE_READS = Reads(windows=1)
 
 
 def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:

@@ -1,7 +1,7 @@
 """summary.json: what became of a run, in keys that scripts rely on (see summary.schema.json)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 from chatload import __version__, exit_codes
 from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
-from chatload.features.report.drift import find_drift, steady_part
+from chatload.features.report.drift import SteadyCells, drift_of, find_drift, steady_part
 from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunEnd, RunReader, run_end
+from chatload.run.reader import Incident, Reads, RunEnd, RunReader, run_end
 from chatload.run.steady import JudgedPart, judged_part
+from chatload.run.windows import Window
 from chatload.stats.bursts import find_incidence
 from chatload.stats.clusters import design_effect, per_unit_lower, per_unit_upper
 from chatload.stats.rates import CONFIDENCE
@@ -46,6 +47,16 @@ _EXIT_CODES: Mapping[str, int] = {
 }
 
 
+#: What `facts_of` reads: the lifetimes of all sessions.
+FACTS_READS = Reads(sessions=1)
+
+
+def summary_reads(reader: RunReader) -> Reads:
+    """Return what `summarize` reads: the windows once for judged part and drift, and once for thresholds."""
+    by_class = FACTS_READS if reader.books_by_class() else Reads()
+    return Reads(windows=2) + FACTS_READS + by_class
+
+
 def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     """Return the summary of one run: plain values, durations in seconds, None where nothing was measured.
 
@@ -60,7 +71,9 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     loads = list(reader.loads())
     part = judged_part(gate.part, loads, reader.started_at, _end_began_at(reader, end))
     span = (loads[0][0], loads[-1][1]) if loads else (0.0, 0.0)
-    over_time = _over_time(reader, gate, part, facts, span)
+    steady = steady_part(loads)
+    cells = None if steady is None else SteadyCells(steady)
+    over_time = _over_time(reader, gate, part, facts, span, None if cells is None else cells.add)
     judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
@@ -73,8 +86,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         result = RunResult.INVALID
     elif aborted:
         result = RunResult.FAILED
-    steady = steady_part(loads)
-    drift = find_drift(reader.windows() if steady else (), steady, timeout_s, finished)
+    drift = find_drift((), None, timeout_s, finished) if cells is None else drift_of(cells, timeout_s, finished)
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
@@ -104,13 +116,21 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
 
 
 def _over_time(
-    reader: RunReader, gate: Gate, part: JudgedPart | None, facts: Facts, span: tuple[float, float]
+    reader: RunReader,
+    gate: Gate,
+    part: JudgedPart | None,
+    facts: Facts,
+    span: tuple[float, float],
+    watch: Callable[[Window], object] | None,
 ) -> OverTime:
-    """Return what the windows of the run say about the thresholds of a gate, those of its user classes included."""
+    """Return what the windows of the run say about the thresholds of a gate, those of its user classes included.
+
+    watch: see `read_windows`; of the windows of all chats.
+    """
     thresholds: dict[str, list[Threshold]] = {}
     for threshold in gate.thresholds:
         thresholds.setdefault(threshold.user_class, []).append(threshold)
-    of_all = read_windows(thresholds.pop("", []), reader.windows, part, facts, span)
+    of_all = read_windows(thresholds.pop("", []), reader.windows, part, facts, span, watch)
     by_class = {
         name: read_windows(own, reader.of_class(name).windows, part, facts.of(name), span)
         for name, own in thresholds.items()

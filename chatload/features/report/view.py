@@ -16,7 +16,7 @@ from chatload.render import words
 from chatload.render.document import Tone
 from chatload.render.markdown import markdown
 from chatload.render.output import write_json, write_text
-from chatload.run.reader import RunReader
+from chatload.run.reader import OnRead, RunReader
 from chatload.stats.rates import bound_text, per_unit_text
 from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import METRICS
@@ -32,13 +32,13 @@ _THRESHOLDS = {
 _ALL = "summary.json"
 
 
-def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
+def write_outputs(run: str | Path, gate: Gate | None = None, on_read: OnRead | None = None) -> dict[str, Any]:
     """Write summary.json, summary.md and junit.xml beside a run's file, each whole or not at all; return the summary.
 
     report.html is not among them: drawing it takes seconds, in which a generator would not send. run: the run's folder
-    or file. gate: the thresholds to judge by; by default those of the run. Raises UsageError.
+    or file. gate: the thresholds to judge by; by default those of the run. on_read: see `RunReader`. Raises UsageError.
     """
-    with RunReader.open(run) as reader:
+    with RunReader.open(run, on_read) as reader:
         summary, run_dir = summarize(reader, gate), reader.run_dir
     write_json(summary, run_dir / "summary.json")
     write_text(markdown(summary_document(summary)), run_dir / "summary.md")

@@ -11,15 +11,16 @@ from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
 from chatload.click_types import CONFIDENCE, COUNT, DURATION, RATE_PER_S, warn
 from chatload.errors import UsageError
-from chatload.features.report.summary import invalid_reasons, refuse_untested, summarize
+from chatload.features.report.summary import invalid_reasons, refuse_untested, summarize, summary_reads
 from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, sweep_s, tally
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.load import hold, model_of
 from chatload.features.tune.view import TuneReport, tune_document
 from chatload.plausibility import doubtful
+from chatload.progress import CommandProgress
 from chatload.render.output import deliver, write_json
 from chatload.render.words import duration, plural
-from chatload.run.reader import RunReader
+from chatload.run.reader import Reads, RunReader
 from chatload.run.settings import option_of
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.metrics import parse
@@ -109,7 +110,8 @@ def tune(
 
 def read(run: Path, limit: float, confidence: float, faults: Path | None = None, incident_size: int = 1) -> TuneReport:
     """Judge the sweep in `run`. Raises UsageError where it is none, or cannot be read."""
-    with RunReader.open(run) as reader:
+    with CommandProgress() as progress, RunReader.open(run, progress.advance) as reader:
+        progress.stage("reading the sweep", reader.work(summary_reads(reader) + Reads(sessions=1)))
         timeout, sweep = reader.settings.flex_disconnect_timeout, reader.settings.sweep
         if not timeout or timeout <= 0 or not sweep:
             raise UsageError(f"{run}: not a sweep", "make one with chatload tune --host URL")
