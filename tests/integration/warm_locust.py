@@ -148,8 +148,18 @@ class _Server:
             return int(self._socket.recv(100))
 
 
-@functools.cache
+#: Two threads may start their first runs at the same time, and `functools.cache` would let each start a server.
+_one_server = threading.Lock()
+
+
 def _server() -> _Server:
+    """Return the server of this process, which the first call starts."""
+    with _one_server:
+        return _started_server()
+
+
+@functools.cache
+def _started_server() -> _Server:
     server = _Server()
     atexit.register(server.end)
     return server
