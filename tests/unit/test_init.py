@@ -50,7 +50,7 @@ def test_every_file_is_right_as_it_is(tmp_path):
                  if line.startswith("#") and not line.startswith("# ") and len(line) > 1]  # fmt: skip
     assert {*settings_of(tmp_path), *commented} <= known | locusts and len(commented) == 2
     script = load_script(tmp_path / "customers.toml")
-    assert script.chat_length.mean() == 20 and script.answer_patience.mean() == 20
+    assert script.chat_length.mean() == 10 and script.answer_patience.mean() == 20
     compile((tmp_path / "locustfile.py").read_text(), "locustfile.py", "exec")
     assert tomllib.loads((tmp_path / "chatload.toml").read_text())["locked"] is False
     steps = yaml.safe_load((tmp_path / ".github/workflows/chatload.yml").read_text())["jobs"]["load-test"]["steps"]

@@ -80,7 +80,7 @@ class LoadTest:
 
     @property
     def max_requests_per_s(self) -> int:
-        # Refreshes every 3 s, and the other requests of chats of 20 s, come to about 1 per second and customer.
+        # Refreshes every 3 s, and the other requests of chats of 10 s, come to about 1 per second and customer.
         return max(10, _ROOM * self.users)
 
 
