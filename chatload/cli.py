@@ -13,7 +13,7 @@ import click
 from chatload import __version__, exit_codes
 from chatload.click_types import CONFIDENCE, COUNT, explain_quantities, warn
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
-from chatload.plausibility import unknown_variables
+from chatload.plausibility import SIMULATOR_KEY, unknown_variables
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
@@ -233,20 +233,20 @@ def export(run: Path, what: str, form: str | None, output: Path | None, user_cla
     if output is None and form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
     if output is None and sys.stdout.isatty():
-        # A terminal would obey control characters in the run's texts. A file gets the texts unchanged. Rows on a
-        # terminal are their own progress.
+        # A terminal would obey control characters in the run's texts. A file gets the texts unchanged. On a
+        # terminal the rows themselves show the progress.
         write(run, what, form, cast(IO[str], PrintableStream(sys.stdout)), user_class)
         return
     with CommandProgress() as progress:
 
-        def told(work: float) -> OnRead:
+        def begin(work: float) -> OnRead:
             progress.stage(f"writing {what}", work)
             return progress.advance
 
         if output is None:
-            write(run, what, form, sys.stdout, user_class, told)
+            write(run, what, form, sys.stdout, user_class, begin)
         else:
-            export_file(run, what, form, output, user_class, told)
+            export_file(run, what, form, output, user_class, begin)
 
 
 class PrintableStream:
@@ -353,7 +353,7 @@ def _warn_of_variables(arguments: Sequence[str]) -> None:
     if command == "simulator":
         # Those of runs may be set too; to know them takes too long here.
         names = [name for name in os.environ if name.startswith("CHATLOAD_SIMULATOR")]
-        warn(unknown_variables(names, ["CHATLOAD_SIMULATOR_APIKEY"]))
+        warn(unknown_variables(names, [SIMULATOR_KEY]))
     elif command in _SENDING:
         from chatload.run.settings import unknown_settings
 

@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from typing import Final
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
+#: The environment variable of `chatload simulator`, which may be set beside those of runs.
+SIMULATOR_KEY: Final = "CHATLOAD_SIMULATOR_APIKEY"
 
 
 @dataclass(frozen=True)

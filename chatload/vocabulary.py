@@ -170,7 +170,6 @@ class EndedBy(StrEnum):
     ABORTED = "aborted"  # by --abort-on
     CEILING = "ceiling"  # at a ceiling on the load
     HOURS = "hours"  # at the end of the allowed hours
-    REPORT_UNREADABLE = "report_unreadable"  # another version of chatload sent it: facts are missing
     DATA_USED_UP = "data_used_up"  # at the end of a feeder
     UNFINISHED = "unfinished"  # it is still going on, or its process was killed
 

@@ -38,14 +38,19 @@ _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
 def count_charts(document: Document) -> int:
-    """Return the number of charts whose drawing `html` tells of: each takes about a tenth of a second."""
-    return sum(kind is Chart for kind in _kinds((*document.lead, *document.sections)))
+    """Return the number of calls of `on_chart` in `html`: drawing a chart takes about a tenth of a second."""
+    return sum(kind is Chart for kind in _kinds(_all_blocks(document)))
+
+
+def _all_blocks(document: Document) -> tuple[Block, ...]:
+    overview = [document.overview] if document.overview else []
+    return (*overview, *document.lead, *document.notes, *document.sections)
 
 
 def html(document: Document, on_chart: Callable[[], object] = lambda: None) -> str:
     """Return `document` as a page. All its texts are escaped. on_chart: is called after each chart was drawn."""
 
-    def draw_and_tell(*given: Any) -> Markup:
+    def draw_and_count(*given: Any) -> Markup:
         drawn = draw(*given)
         on_chart()
         return drawn
@@ -60,13 +65,12 @@ def html(document: Document, on_chart: Callable[[], object] = lambda: None) -> s
         has_cards=_has_cards,
     )  # fmt: skip
     templates.globals.update(
-        draw=draw_and_tell, pictures=pictures, as_json=as_json, clock_title=clock_title, more=words.more, items=_ITEMS
+        draw=draw_and_count, pictures=pictures, as_json=as_json, clock_title=clock_title, more=words.more, items=_ITEMS
     )
     # Every section is in the list of links at the top of the page.
     sections = [replace(part, anchor=part.anchor or f"section-{i}") for i, part in enumerate(document.sections, 1)]
     document = replace(document, sections=sections)
-    blocks = (*([document.overview] if document.overview else []), *document.lead, *document.notes, *document.sections)
-    kinds = set(_kinds(blocks))
+    kinds = set(_kinds(_all_blocks(document)))
     scripts = [templates.get_template("tip.js.j2").render()] if Chart in kinds else []
     style = ""
     if TimeChart in kinds:

@@ -33,35 +33,36 @@ _SPECIAL = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 
 
-#: Given the work of an export, returns what is told how much of it was done (see `RunReader.work`).
-Told = Callable[[float], OnRead | None]
+#: Called with the work of an export when it begins; returns the function that is called with the work done (see
+#: `RunReader.work`).
+OnBegin = Callable[[float], OnRead | None]
 _READS = {"sessions": Reads(sessions=1), "windows": Reads(windows=1), "requests": Reads()}
 
 
-def _tell_nobody(_: float) -> None:
+def _without_progress(_: float) -> None:
     return None
 
 
 def export(
-    run: str | Path, what: str, form: str, stream: IO[Any], user_class: str = "", told: Told = _tell_nobody
+    run: str | Path, what: str, form: str, stream: IO[Any], user_class: str = "", on_begin: OnBegin = _without_progress
 ) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    user_class: the one whose chats are written; "": those of all. told: see `Told`. Raises UsageError if the run cannot
-    be read or has no such class, or the package for Parquet is missing.
+    user_class: the one whose chats are written; "": those of all. on_begin: see `OnBegin`. Raises UsageError if the run
+    cannot be read or has no such class, or the package for Parquet is missing.
     """
     columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:
-        reader.on_read = told(reader.work(_READS[what]))
+        reader.on_read = on_begin(reader.work(_READS[what]))
         _WRITERS[form](columns, rows(reader.limited_to(user_class)), stream)
 
 
 def export_file(
-    run: str | Path, what: str, form: str, path: str | Path, user_class: str = "", told: Told = _tell_nobody
+    run: str | Path, what: str, form: str, path: str | Path, user_class: str = "", on_begin: OnBegin = _without_progress
 ) -> None:
     """Write the sheet `what` of `run` to the file `path`: completely, or not at all. See `export`."""
     with replacing(path, "wb" if form == "parquet" else "w") as stream:
-        export(run, what, form, stream, user_class, told)
+        export(run, what, form, stream, user_class, on_begin)
 
 
 def form_of(path: str | Path) -> str:

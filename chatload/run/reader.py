@@ -96,7 +96,7 @@ class Reads:
         return Reads(self.windows + other.windows, self.sessions + other.sessions)
 
 
-#: Told how much of the work of `RunReader.work` was done.
+#: Called with the part of the work of `RunReader.work` that was done since the last call.
 OnRead = Callable[[float], object]
 #: Reading a window with its books takes about as long as reading so many sessions (measured: 50 to 70). Only the time
 #: left that a command shows depends on it.
@@ -106,8 +106,8 @@ _WINDOW_WORK = 60.0
 class RunReader(AbstractContextManager["RunReader"]):
     """A read-only view of one run, as it was when it was opened: later writes are not seen.
 
-    settings: of the run. facts: its versions, seed and times. on_read: is told what was read of the windows and of the
-    sessions, in the unit of `work`.
+    settings: of the run. facts: its versions, seed and times. on_read: is called with the work of the windows and
+    sessions that were read, in the unit of `work`.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection, on_read: OnRead | None = None) -> None:
@@ -158,7 +158,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def sessions(self) -> Iterator[SessionRecord]:
         """Yield the record of every session in the order of writing, with few in memory at a time."""
         rows = self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM {self._sessions} ORDER BY rowid")
-        return self._told(starmap(SessionRecord, rows), 1.0, _ROWS_AT_ONCE)
+        return self._counted(starmap(SessionRecord, rows), 1.0, _ROWS_AT_ONCE)
 
     def of_class(self, name: str) -> RunReader:
         """Return a view of the sessions, counters and windows of one user class, in a run with several."""
@@ -206,7 +206,7 @@ class RunReader(AbstractContextManager["RunReader"]):
             # These are not a part of `work`, because the windows of all chats are read at the same time.
             return starmap(Window, self._read(schema.CLASS_WINDOW_ROW, sql))
         sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
-        return self._told(starmap(Window, self._read(schema.WINDOW_ROW, sql)), _WINDOW_WORK, 10)
+        return self._counted(starmap(Window, self._read(schema.WINDOW_ROW, sql)), _WINDOW_WORK, 10)
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
@@ -230,7 +230,7 @@ class RunReader(AbstractContextManager["RunReader"]):
             "WHERE alive_s IS NOT NULL AND accepted_at IS NOT NULL"
         )
         rows = self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql)
-        return Lifetimes.of(self._told(rows, 1.0, _ROWS_AT_ONCE))
+        return Lifetimes.of(self._counted(rows, 1.0, _ROWS_AT_ONCE))
 
     @property
     def _sessions(self) -> str:
@@ -317,18 +317,18 @@ class RunReader(AbstractContextManager["RunReader"]):
         sql = f"SELECT count(*) FROM {self._sessions} WHERE {condition}"
         return int(next(self._read(tuple[int], sql, *values))[0])
 
-    def _told(self, rows: Iterator[T], work: float, often: int) -> Iterator[T]:
-        """Yield the rows, and tell `on_read` after `often` rows that these were read. work: of a row."""
-        told = self.on_read
-        if told is None:
+    def _counted(self, rows: Iterator[T], work: float, often: int) -> Iterator[T]:
+        """Yield the rows, and call `on_read` after each `often` of them. work: of a row."""
+        on_read = self.on_read
+        if on_read is None:
             yield from rows
             return
         number = 0
         for number, row in enumerate(rows, 1):
             yield row
             if not number % often:
-                told(often * work)
-        told(number % often * work)
+                on_read(often * work)
+        on_read(number % often * work)
 
     def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
         """Yield the rows of a query as values of a type that pydantic validates."""

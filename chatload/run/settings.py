@@ -29,14 +29,12 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script, script_table
 from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
-from chatload.plausibility import unknown_variables
+from chatload.plausibility import SIMULATOR_KEY, unknown_variables
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect, variables_of
 from chatload.protocol.toml_file import format_toml, loads_toml, read_toml
 from chatload.run.windows import KEEP_S
 from chatload.target import VARIABLE as CONFIG_VARIABLE
 
-#: The variable of `chatload simulator`, which may be set beside those of runs.
-SIMULATOR_KEY: Final = "CHATLOAD_SIMULATOR_APIKEY"
 #: The names of the gates; `chatload.thresholds.gate` has their thresholds.
 GATES: Final = ("standard",)
 

@@ -91,7 +91,8 @@ class RunWriter(AbstractContextManager["RunWriter"]):
         rows: sessions that ended, as `row` makes them. books: by process and user class, the books so far
         (`Books.to_dict` as JSON); they replace its earlier ones. timelines: of sessions that ended badly.
 
-        Also raises ChatloadError if the file has been removed or renamed: SQLite writes on, and nobody would find it.
+        Also raises ChatloadError if the file has been removed or renamed: SQLite would write to it without an
+        error, and its data would be lost with the last open handle.
         """
         if not self._file.exists():
             raise ChatloadError(f"{self.path}: was removed or renamed during the run")

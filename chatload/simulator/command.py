@@ -16,6 +16,7 @@ import click
 
 from chatload.click_types import DURATION, QuantityType
 from chatload.errors import ChatloadError, FileError, UsageError
+from chatload.plausibility import SIMULATOR_KEY
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.toml_file import read_toml
 from chatload.simulator.http.openapi import document
@@ -102,9 +103,9 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
 @click.option(
     "--apikey",
     metavar="KEY",
-    envvar="CHATLOAD_SIMULATOR_APIKEY",
+    envvar=SIMULATOR_KEY,
     help="Require this value in the apikey header: without it 401, with a wrong one 403. "
-    "Better set in the environment: CHATLOAD_SIMULATOR_APIKEY.",
+    f"Better set in the environment: {SIMULATOR_KEY}.",
 )
 @click.option(
     "--token-life",

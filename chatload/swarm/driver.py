@@ -31,7 +31,7 @@ OnRequest = Callable[[str, WireResult, Reply], None]
 
 
 def suspended_s() -> float:
-    """Return for how long the machine was suspended since it booted (seconds); 0 if the system does not tell it.
+    """Return for how long the machine was suspended since it booted (seconds); 0 if the system does not know it.
 
     The monotonic clock stands still meanwhile. Linux's CLOCK_BOOTTIME does not (clock_gettime(2)). The result is too
     small, never too great, by the time for which this process waits for its CPU between the two readings.

@@ -124,3 +124,13 @@ def test_missing_evidence_is_one_line(staged, capsys):
     assert signoff(staged.folder) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "2-probe/probe.json: cannot be read (No such file" in told
+
+
+def test_the_timeout_is_the_same_figure_in_the_tile_and_in_the_answer(staged):
+    """Its bounds are rounded outward: a timeout of at least 3.587 s is not shown as at least 3.59 s."""
+    staged.results[PROBE] = {"timeout_s": 3.6, "timeout_lower_s": 3.587, "timeout_upper_s": 3.601}
+    staged.run()
+    signoff(staged.folder)
+    page = " ".join((staged.folder / "signoff.md").read_text().split())
+    assert "3.6 s (3.58 s to 3.61 s, by the probe)" in page
+    assert "the timeout of the server is 3.6 s (3.58 s to 3.61 s)" in page

@@ -1,5 +1,6 @@
 """What a campaign says: its plan before it starts, a sentence for each step, and the answer at its end."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -139,12 +140,21 @@ def _doctor(found: Findings) -> str:
 
 def probe_sentence(found: Findings) -> str:
     """Return what the timeout of the server is."""
-    probe, said = found.probe, found.file.flex_disconnect_timeout
-    if probe is None or probe.timeout_s is None or probe.timeout_lower_s is None or probe.timeout_upper_s is None:
+    probe, said, bounds = found.probe, found.file.flex_disconnect_timeout, timeout_bounds(found)
+    if probe is None or not bounds:
         return "no timeout was found"
-    bounds = f"{seconds(probe.timeout_lower_s)} to {seconds(probe.timeout_upper_s)}"
     configured = f"; the file says {seconds(said)}" if said is not None and said != found.timeout_s else ""
     return f"the timeout of the server is {seconds(probe.timeout_s)} ({bounds}){configured}"
+
+
+def timeout_bounds(found: Findings) -> str:
+    """Return the bounds of the timeout that was measured, rounded outward; empty without one."""
+    probe = found.probe
+    if probe is None or probe.timeout_s is None or probe.timeout_lower_s is None or probe.timeout_upper_s is None:
+        return ""
+    steps = 100 if probe.timeout_lower_s >= 1 else 1000
+    low, high = math.floor(steps * probe.timeout_lower_s) / steps, math.ceil(steps * probe.timeout_upper_s) / steps
+    return f"{seconds(low)} to {seconds(high)}"
 
 
 def capacity_sentence(found: Findings) -> str:

@@ -76,15 +76,11 @@ def combine(
                     first = reader.settings
                     gate = regate(first, thresholds, confidence, False, named or "", incident_size)
                     warn(gate.doubts())
-                differences = settings_differences([first], [reader.settings])
-                if different := [difference for difference in differences if difference.defines_load]:
-                    raise UsageError(f"{run}: not the load of {runs[0]} ({different[0].name})", "give runs of one load")
+                _refuse_other_load(first, reader.settings, f"{run}: not the load of {runs[0]}")
                 identity = (reader.started_at, reader.ended_at, reader.settings)
                 if identity in identities:
-                    other = runs[identities.index(identity)]
-                    raise UsageError(
-                        f"{run}: the same run as {other}: its evidence would count twice", "name each once"
-                    )
+                    copied = f"{run}: the same run as {runs[identities.index(identity)]}"
+                    raise UsageError(f"{copied}: its evidence would count twice", "name each once")
                 identities.append(identity)
                 work = reader.work(summary_reads(reader) + FACTS_READS)
                 with progress.part(work) as reader.on_read:
@@ -105,3 +101,10 @@ def combine(
     made = CombinedRuns([str(run) for run in runs], gate, judged, judge_by_run(gate, alone), aborted)
     deliver(combined_document(made), made.to_dict() if as_json else None, markdown)
     return _EXIT[made.result]
+
+
+def _refuse_other_load(first: RunSettings, other: RunSettings, what: str) -> None:
+    """Raise UsageError if the settings of two runs make different load. what: the beginning of the message."""
+    differences = settings_differences([first], [other])
+    if different := [difference for difference in differences if difference.defines_load]:
+        raise UsageError(f"{what} ({different[0].name})", "give runs of one load")

@@ -114,7 +114,7 @@ def _no_stage(_: str, __: float, ___: str) -> None:
 
 
 def fit(reader: RunReader, replayer: Replayer, script: str | None = None, stage: Stage = _no_stage) -> FittedRun:
-    """Fit a run. script: the customers' script, if the run's own file was moved. stage: is told of the replays.
+    """Fit a run. script: the customers' script, if the run's own file was moved. stage: see `Stage`.
 
     Raises UsageError if the run lacks what a fit needs.
     """
@@ -359,8 +359,8 @@ class _AgentSearch:
 def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100, stage: Stage = _no_stage) -> dict[str, Any]:
     """Replay the run, with other random numbers than those of the fit, and compare each figure with the run's.
 
-    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance. stage: is told of
-    the replays.
+    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance. stage: see
+    `Stage`.
     """
     measured = fitted.measured
     replays = OFTEN if measured.requests < SMALL else REPLAYS

@@ -83,7 +83,7 @@ def measurement(probe: Probe) -> Measurement:
         warnings=list(_warnings(probe, counts)),
     )
     # A single drop may have had another reason; so may all, if nothing shows that a chat was alive after its opening.
-    if len(found.drops) < 2 or _lived_never(probe):
+    if len(found.drops) < 2 or _no_chat_lived(probe):
         return result
     checks = [check for check in board.known if check.end in found.drops]
     known_s, known_upper_s = _age(checks, found.lower_s)
@@ -110,7 +110,7 @@ def measurement(probe: Probe) -> Measurement:
     )
 
 
-def _lived_never(probe: Probe) -> bool:
+def _no_chat_lived(probe: Probe) -> bool:
     """Return whether chats ended, and nothing shows that any chat was alive at some time after its opening."""
     board = probe.board
     survived = any(silence.ended_by is None for silence in board.silences)
@@ -127,8 +127,8 @@ def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | 
 
 def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
     board, found = probe.board, probe.board.bounds
-    told = len(found.drops) > 1 and not _lived_never(probe)
-    if _lived_never(probe):
+    told = len(found.drops) > 1 and not _no_chat_lived(probe)
+    if _no_chat_lived(probe):
         yield (
             "each chat had ended by the first request after RequestChat: the server may refuse these requests (keys, "
             "--service, --dialect), and then this is no timeout"

@@ -50,7 +50,7 @@ _MEANINGS = {
 def write_report(reader: RunReader, summary: Mapping[str, Any], progress: CommandProgress | None = None) -> Path:
     """Write report.html of a run into its folder, whole or not at all. Raises UsageError.
 
-    progress: is told which charts are drawn.
+    progress: of the command; it gets a stage for the charts.
     """
     path = reader.run_dir / "report.html"
     document = page_document(reader, summary)

@@ -6,7 +6,14 @@ from typing import Any
 
 from chatload import __version__
 from chatload.features.campaign.findings import Findings
-from chatload.features.campaign.view import capacity_sentence, demand, probe_sentence, proof_sentence, tune_sentence
+from chatload.features.campaign.view import (
+    capacity_sentence,
+    demand,
+    probe_sentence,
+    proof_sentence,
+    timeout_bounds,
+    tune_sentence,
+)
 from chatload.features.signoff.compute import SignedStep, SignOff, SignOffResult
 from chatload.render.document import (
     Badge,
@@ -87,8 +94,11 @@ def _tiles(signed: SignOff) -> Iterator[Tile]:
         yield Tile("servers", number(plan.servers.total), spare, _TONES[signed.result])
         yield Tile("chats at the peak", number(_peak(found)), "open at once")
         yield Tile("refresh every", seconds(found.interval_s), "each chat")
-    measured = "at least, by the probe" if found.probe is not None else "as the file says"
-    yield Tile("timeout", seconds(found.timeout_s), measured)
+    bounds = timeout_bounds(found)
+    if found.probe is not None and bounds:
+        yield Tile("timeout", seconds(found.probe.timeout_s), f"{bounds}, by the probe")
+    else:
+        yield Tile("timeout", seconds(found.timeout_s), "as the file says")
     if found.capacity is not None:
         yield Tile("one host", number(found.capacity.held), "chats held")
     if proof is not None:

@@ -34,7 +34,7 @@ def kill_remaining_workers() -> int:
     """Kill the workers of --processes that this master has forked and that still run; return how many they were.
 
     A worker that is stopped, or whose event loop is blocked, reacts to no message and to no other signal. It would
-    outlive the master, and whoever reads the output of the run would wait for its end.
+    outlive the master, and a program that reads the output of the run would wait for its end.
     """
     own, killed = psutil.Process(), 0
     with suppress(psutil.Error):
