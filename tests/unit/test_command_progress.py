@@ -190,7 +190,7 @@ def test_ctrl_c_while_a_run_is_read_says_one_line_and_writes_nothing(arguments, 
             raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(RunReader, "_told", interrupt)
+    monkeypatch.setattr(RunReader, "_counted", interrupt)
     given = [part.replace("RUN", str(tmp_path)).replace("DIR", str(tmp_path)) for part in arguments]
     with pytest.raises(SystemExit) as ended:
         cli.run(given)
