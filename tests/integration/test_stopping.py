@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.processes import (
@@ -261,6 +262,23 @@ def test_a_second_signal_ends_the_goodbyes_and_all_that_is_known_is_written(
     assert "the run was never finished: what came after its last write is missing" in summary["books"]["imbalances"]
     assert "a second signal ended the run without waiting for goodbyes" in " ".join(out.split())
     assert (tmp_path / "run" / "junit.xml").exists() and (tmp_path / "run" / "summary.md").exists()
+
+
+def test_a_worker_that_stood_still_receives_both_signals_at_once(tmp_path):
+    with (
+        simulator(*TIMEOUT, faults=SLOW_GOODBYES, tmp_path=tmp_path) as host,
+        holding(host, tmp_path / "run", 2) as run,
+    ):
+        stopped = psutil.Process(run.pid).children()[0]
+        stopped.suspend()
+        os.killpg(run.pid, signal.SIGINT)
+        wait_for(lambda: any(row["end_reason"] for row in ledger_of(host)))
+        os.killpg(run.pid, signal.SIGTERM)
+        run.wait(30)
+        stopped.resume()
+        out, err = run.communicate(timeout=30)
+    assert run.returncode == 3 and "Traceback" not in err and "GreenletExit" not in err, out + err
+    assert "the process that started this worker has ended" in err
 
 
 @pytest.mark.parametrize("processes", [0, 2])

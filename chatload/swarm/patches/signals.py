@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from locust import runners
 
 from chatload import exit_codes
@@ -54,11 +55,12 @@ class Signals:
         # until the chats have disconnected.
         events = runner.environment.events
         events.test_start.add_listener(self._watch_sigterm)
-        events.quitting.add_listener(self.run_ends)
+        events.quitting.add_listener(self._quitting)
         events.quit.add_listener(self.ignore_all)
         self._main = gevent.getcurrent()
         self._runner, self._waits, self._end_at_once = runner, waits_for_workers, end_at_once
-        self._asked_twice = False
+        self._asked_twice = self._main_ends = False
+        self._never = Event()
         self.received = ""
         self._sigterm: Any = None
         for number in _BOTH:
@@ -80,6 +82,14 @@ class Signals:
         for number in _BOTH:
             signal.signal(number, self._next)
 
+    def _quitting(self, **_: Any) -> None:
+        # A process that was stopped receives SIGINT and SIGTERM together. Locust's handler of SIGTERM would shut down
+        # beside the main greenlet, and raise SystemExit after it: a traceback. gevent throws any exception of such a
+        # handler into the main greenlet, so this one waits until the process ends.
+        if self._main_ends and gevent.getcurrent() is not self._main:
+            self._never.wait()
+        self.run_ends()
+
     def ignore_all(self, **_: Any) -> None:
         """All outputs are written: no signal may change the exit code."""
         for number in (*_BOTH, signal.SIGHUP):
@@ -98,6 +108,7 @@ class Signals:
             # Locust would print the traceback of a KeyboardInterrupt.
             gevent.spawn(self._quit_before_run, number)
         else:
+            self._main_ends = True
             self._main.throw(KeyboardInterrupt)
 
     def _quit_before_run(self, number: int) -> None:
