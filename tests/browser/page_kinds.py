@@ -34,7 +34,6 @@ from chatload.run.writer import RunWriter
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
-from chatload.target import TargetRules
 from chatload.thresholds.gate import make_gate
 from chatload.virtual.network import NetworkModel, Stalls
 from tests.run_files import add_sessions, put_books
@@ -290,7 +289,7 @@ def signoff(folder: Path) -> Path:
     staged = StagedCampaign(folder / "peak", f'signers = ["Head of contact centre", "b", "c", "d", "e"]\n{FILE}')
     staged.results[PROOF] = {**RESULTS[PROOF], "thresholds": PROOF_THRESHOLDS}
     staged.run()
-    return _written(signoff_document(sign_off(folder / "peak", TargetRules())), folder)
+    return _written(signoff_document(sign_off(folder / "peak")), folder)
 
 
 #: What the badge of each page says.

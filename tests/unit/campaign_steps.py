@@ -6,7 +6,7 @@ from chatload.children import ChildEnd
 from chatload.features.campaign.campaign_file import load_campaign
 from chatload.features.campaign.course import CampaignCourse
 from chatload.features.campaign.findings import Findings
-from chatload.features.campaign.results import COPY_FILE, RESULT_FILES
+from chatload.features.campaign.results import COPY_FILE, RESULT_FILES, write_rules
 from chatload.features.campaign.rules import CampaignStep
 from chatload.target import TargetRules
 
@@ -82,6 +82,7 @@ class StagedCampaign:
         self.folder, self.rules = folder, rules
         folder.mkdir(exist_ok=True)
         (folder / COPY_FILE).write_text(text)
+        write_rules(folder, rules)
         self.exits, self.results, self.took_s, self.interrupts, self.outages = {}, {}, {}, set(), set()
         self.host = StagedHost()
         self.commands, self.said = {}, []

@@ -8,6 +8,7 @@ import pytest
 
 from chatload import cli
 from chatload.features.signoff.compute import sign_off
+from chatload.target import TargetRules
 from tests.schemas import read_schema
 from tests.unit.campaign_steps import CAPACITY, PROBE, PROOF, TUNE, StagedCampaign
 
@@ -90,6 +91,23 @@ def test_a_campaign_that_is_not_over(staged, capsys):
     staged.run()
     assert signoff(staged.folder) == 0
     assert {step["step"]: step["attempts"] for step in facts_of(staged.folder)["steps"]}["tune"] == 2
+
+
+def test_the_rules_are_those_of_the_campaign_wherever_the_page_is_made(tmp_path, monkeypatch, capsys):
+    rules = TargetRules(max_sessions=30, max_requests_per_s=20.0, approval_id="CHG-7")
+    staged = StagedCampaign(tmp_path / "peak", rules=rules)
+    # It ends without a proof, which would have rules of its own.
+    staged.exits[CAPACITY] = 4
+    staged.results[CAPACITY] = {"kind": "undecided", "held": 1, "why": "too few samples", "capacity": None}
+    staged.run()
+    monkeypatch.chdir(tmp_path)
+    assert signoff(staged.folder) == 4
+    made_at = {"made_at": 0}
+    before = facts_of(staged.folder) | made_at
+    assert before["permission"] == {"approval_id": "CHG-7", "allowed_hours": [], "max_sessions": 30,
+                                    "max_requests_per_s": 20.0}  # fmt: skip
+    (tmp_path / "chatload.toml").write_text('approval_id = "CHG-9"\nmax_sessions = 5\n')
+    assert signoff(staged.folder) == 4 and facts_of(staged.folder) | made_at == before
 
 
 def test_wrong_folders(tmp_path, capsys):

@@ -16,7 +16,7 @@ from chatload.features.campaign.campaign_file import CampaignFile, load_campaign
 from chatload.features.campaign.course import RESUME, CampaignCourse
 from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.host_watch import HostWatch
-from chatload.features.campaign.results import COPY_FILE
+from chatload.features.campaign.results import COPY_FILE, write_rules
 from chatload.features.campaign.view import announcement, result_sentence
 from chatload.plausibility import unknown_variables
 from chatload.render.output import deliver, write_text
@@ -70,6 +70,7 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
         _begin(findings, file, yes)
     else:
         _check_unchanged(settings, folder, file)
+        write_rules(folder, rules)
         click.echo(f"resuming the campaign in {folder}")
     try:
         with _alone(folder):
@@ -115,6 +116,7 @@ def _begin(findings: Findings, file: Path, yes: bool) -> None:
         raise UsageError(f"{folder}: cannot be made ({error.strerror})", "name another one with --dir") from None
     for copy, name in findings.file.inputs.items():
         write_text(_text_of(name), folder / copy)
+    write_rules(folder, findings.rules)
     write_text(_text_of(file), folder / COPY_FILE)  # the last: the campaign has begun
 
 

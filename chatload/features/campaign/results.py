@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chatload.errors import FileError
 from chatload.features.campaign.rules import CampaignStep
 from chatload.render.output import write_json
+from chatload.target import TargetRules
 
-STEP_FILE, OUTPUT_FILE, COPY_FILE = "step.json", "output.txt", "campaign.toml"
-#: `schema_version` of STEP_FILE.
+STEP_FILE, OUTPUT_FILE, COPY_FILE, RULES_FILE = "step.json", "output.txt", "campaign.toml", "rules.json"
+#: `schema_version` of STEP_FILE and RULES_FILE.
 SCHEMA_VERSION = 1
 _Model = TypeVar("_Model", bound=BaseModel)
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -39,6 +40,18 @@ class StepEnd(_Read):
     file: str = ""
     skipped: str = ""
     machine: str = ""
+
+
+class CampaignRules(_Read):
+    """What chatload.toml allowed when the campaign began or was last resumed.
+
+    allowed_hours: as texts; empty if they are not limited.
+    """
+
+    approval_id: str = ""
+    allowed_hours: tuple[str, ...] = ()
+    max_sessions: int | None = None
+    max_requests_per_s: float | None = None
 
 
 class DoctorCheck(_Read):
@@ -239,6 +252,15 @@ RESULT_FILES = {
     CampaignStep.PLAN: "plan.json",
     CampaignStep.PROOF: "summary.json",
 }
+
+
+def write_rules(folder: Path, rules: TargetRules) -> None:
+    """Write the rules under which a campaign goes on, whole or not at all. Raises UsageError."""
+    recorded = CampaignRules(
+        approval_id=rules.approval_id, allowed_hours=tuple(map(str, rules.hours)), max_sessions=rules.max_sessions,
+        max_requests_per_s=rules.max_requests_per_s,
+    )  # fmt: skip
+    write_json({"schema_version": SCHEMA_VERSION, **recorded.model_dump(mode="json")}, folder / RULES_FILE)
 
 
 def read_end(folder: Path, step: CampaignStep) -> StepEnd | None:

@@ -14,12 +14,12 @@ from chatload import exit_codes
 from chatload.errors import FileError, UsageError
 from chatload.features.campaign.campaign_file import load_campaign
 from chatload.features.campaign.findings import Findings
-from chatload.features.campaign.results import COPY_FILE, StepEnd, read_end
+from chatload.features.campaign.results import COPY_FILE, RULES_FILE, CampaignRules, StepEnd, read_end, read_model
 from chatload.features.campaign.rules import CampaignStep, goes_on, rule_of
 from chatload.features.campaign.view import step_sentence
 from chatload.render.words import number, percent, plural, seconds
 from chatload.run.schema import RUN_FILE
-from chatload.target import TargetRules, read_rules
+from chatload.target import TargetRules
 
 _BLOCK = 1 << 20
 
@@ -62,7 +62,7 @@ class SignOff:
     """The content of the page. made_at: Unix seconds. stopped: why the campaign stopped, empty if it did not.
 
     inputs: the files that the campaign read, as copied to its folder, and the digest of each.
-    approval_id, hours: those that the proof ran under; before a proof, those of chatload.toml.
+    approval_id, hours: those that the proof ran under; before a proof, those of the campaign.
     """
 
     found: Findings
@@ -76,18 +76,19 @@ class SignOff:
     made_at: float
 
 
-def sign_off(folder: Path, rules: TargetRules | None = None, clock: Callable[[], float] = time.time) -> SignOff:
+def sign_off(folder: Path, clock: Callable[[], float] = time.time) -> SignOff:
     """Return the sign-off of the campaign in a folder. Raises UsageError if it is none, FileError if a file is wrong.
 
-    rules: those of chatload.toml by default. clock: Unix seconds.
+    The rules are those that the campaign recorded: a chatload.toml of today has no part in it. clock: Unix seconds.
     """
     if not (folder / COPY_FILE).is_file():
         raise UsageError(f"{folder}: not the folder of a campaign", "make one with chatload campaign FILE.toml")
-    rules = read_rules() if rules is None else rules
-    found = Findings(load_campaign(folder / COPY_FILE), folder, rules)
+    rules = read_model(folder / RULES_FILE, CampaignRules)
+    ceilings = TargetRules(max_sessions=rules.max_sessions, max_requests_per_s=rules.max_requests_per_s)
+    found = Findings(load_campaign(folder / COPY_FILE), folder, ceilings)
     steps = tuple(_steps(folder, found))
     result, stopped = _result(steps)
-    approval_id, hours = rules.approval_id, tuple(map(str, rules.hours))
+    approval_id, hours = rules.approval_id, rules.allowed_hours
     if found.proof is not None:
         approval_id, hours = found.proof.settings.approval_id, found.proof.settings.allowed_hours
     assumptions = tuple(open_assumptions(found, steps))
