@@ -89,7 +89,7 @@ def test_it_reads_without_network_and_fits_its_window(opened, report, viewport, 
     page, seen = opened(viewport=viewport, java_script_enabled=javascript)
     assert seen == [report.as_uri()]
     assert page.locator("h2").count() == len(SECTIONS)
-    assert page.locator("h1").inner_text() == "1 of 3 thresholds failed"
+    assert page.locator("h1").inner_text() == "1 of 3 thresholds failed: dropped_late.rate < 0.1%"
     assert page.locator(".tiles li").count() == 6
     assert page.locator("main > figure:not(.time)").count() == 3
     assert page.locator("main > details figure svg.wide").count() >= 5

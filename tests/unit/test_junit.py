@@ -31,8 +31,9 @@ ALLOWED = {
 
 def threshold(expression, result, value=None, lower=None, upper=None, samples=0, needed=None, why="", unit=""):
     return {
-        "expression": expression, "result": result, "value": value, "lower": lower, "upper": upper,
-        "samples": samples, "needed": needed, "needed_90": needed, "why": why, "unit": unit,
+        "expression": expression, "metric": expression.partition(" ")[0], "result": result,
+        "value": value, "lower": lower, "upper": upper, "samples": samples,
+        "needed": needed, "needed_90": needed, "why": why, "unit": unit,
     }  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def test_an_ended_run_says_what_its_summary_says(tmp_path):
     gate = make_gate(settings.thresholds)
     page = live_page(RunSnapshot(RunPhase.ENDED, Facts(books, 45.0), 300.0, 1, gate=gate, summary=summary))
     assert (page.badge, page.tone, page.has_report) == (summary["result"], "bad", True)
-    assert page.headline == "1 of 1 threshold failed"
+    assert page.headline == "1 of 1 threshold failed: dropped_late.count == 0"
     (threshold,) = page.thresholds
     assert (threshold.state, threshold.tone, threshold.value) == ("fail", "bad", "2")
     json.dumps(asdict(page), allow_nan=False)

@@ -88,8 +88,28 @@ def test_it_fits_a_comment():
     ("changes", "first", "why"),
     [
         ({"result": "passed"}, "passed", "2 of 40 sessions were dropped because a refresh came too late (5.0 %)"),
-        ({"result": "failed"}, "failed", "1 of 3 thresholds failed"),
-        ({"result": "inconclusive"}, "inconclusive", "1 of 3 thresholds is inconclusive"),
+        ({"result": "failed"}, "failed", "1 of 3 thresholds failed: dropped.count &lt; 2**"),
+        (
+            {"result": "inconclusive"},
+            "inconclusive",
+            "1 of 3 thresholds is inconclusive: dropped\\_late.rate &lt; 0.1%",
+        ),
+        (
+            {
+                "result": "failed",
+                "thresholds": [threshold("lateness.p99 < 500ms", "fail"), threshold("refused.count == 0", "pass")],
+            },
+            "failed",
+            "1 of 2 thresholds failed: lateness.p99 &lt; 500ms. This is the lateness of the generator",
+        ),
+        (
+            {
+                "result": "failed",
+                "thresholds": [threshold(f"{each}.rate < 1%", "fail") for each in ("lateness", "x", "y")],
+            },
+            "failed",
+            "3 of 3 thresholds failed: lateness.rate &lt; 1%, x.rate &lt; 1% and 1 more**",
+        ),
         ({"result": "failed", "aborted": "a < 5 %"}, "failed", "Ended early as hopeless: a &lt; 5 %"),
         (
             {"result": "invalid", "valid": False, "invalid_reasons": ["CPU was saturated"]},

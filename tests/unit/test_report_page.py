@@ -71,7 +71,13 @@ def test_sections_come_in_their_order_and_the_answer_first(run_dir):
     parsed = Texts(page)
     assert [a["id"] for tag, a in parsed.tags if tag == "h2"] == SECTIONS
     texts = parsed.texts[parsed.texts.index("Settings") :]  # without the links to the sections
-    order = ["1 of 2 thresholds failed", "Sessions", "Generator lateness p99", "open sessions", "Thresholds"]
+    order = [
+        "1 of 2 thresholds failed: dropped_late.rate < 0.1%",
+        "Sessions",
+        "Generator lateness p99",
+        "open sessions",
+        "Thresholds",
+    ]
     assert sorted(order, key=texts.index) == order
     assert summary["thresholds"][0]["why"] in parsed.texts
     assert "failed" in parsed.texts

@@ -15,6 +15,8 @@ from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 NOTHING_TESTED = "nothing was tested"
 #: A run that is proposed is at least this many times as long.
 _LEAST_LONGER = 1.5
+#: So many thresholds are named in the first line.
+_NAMED = 2
 
 
 def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -31,9 +33,13 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
     if summary["aborted"]:
         return result, f"ended early as hopeless: {summary['aborted']}"
     state = {RunResult.FAILED: "fail", RunResult.INCONCLUSIVE: "inconclusive"}.get(result)
-    if count := sum(threshold["result"] == state for threshold in thresholds):
-        was = "failed" if state == "fail" else f"{'is' if count == 1 else 'are'} inconclusive"
-        said = f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
+    if named := [threshold for threshold in thresholds if threshold["result"] == state]:
+        was = "failed" if state == "fail" else f"{'is' if len(named) == 1 else 'are'} inconclusive"
+        which = ", ".join(threshold["expression"] for threshold in named[:_NAMED])
+        others = f" and {words.number(len(named) - _NAMED)} more" if len(named) > _NAMED else ""
+        said = f"{words.number(len(named))} of {words.plural(len(thresholds), 'threshold')} {was}: {which}{others}"
+        if all(threshold["metric"].startswith("lateness.") for threshold in named):
+            said += ". This is the lateness of the generator, and says nothing of the server"
         return result, said + (_longer_run(summary) if state == "inconclusive" else "")
     said = answer(summary)
     return result, said.removeprefix(f"{NOTHING_TESTED}: ") if result == RunResult.NOTHING_TESTED else said
