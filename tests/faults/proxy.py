@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 import time
 from collections import Counter
@@ -117,8 +116,7 @@ class Proxy(RawServer):
 
     def go(self) -> None:
         """Be gone, as a server that was killed: no listener, and every connection reset."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self.stop_listening()
         for peer in self._peers:
             try:
                 peer.reset()

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,17 @@ class Peer:
         self._sock.close()
 
 
+def stop_listening(listener: socket.socket) -> None:
+    """Close a listener that a thread accepts from.
+
+    Closing alone leaves the thread in accept(). If the process is stopped and continued, the kernel restarts the call
+    with the number of a file that may be the listener of another server by then, and the thread takes its connections.
+    """
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
 @dataclass
 class RawServer:
     """Runs `script(peer, n)` for the nth connection (from 0); closes it afterwards."""
@@ -91,7 +103,11 @@ class RawServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        self.stop_listening()
+
+    def stop_listening(self) -> None:
+        """Accept no more connections; the open ones stay. May be called again."""
+        stop_listening(self._listener)
 
     def _accept(self) -> None:
         while True:

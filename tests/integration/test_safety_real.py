@@ -27,6 +27,7 @@ from tests.integration.processes import (
     simulator,
     summary_of,
 )  # fmt: skip
+from tests.integration.rawserver import stop_listening
 from tests.integration.recorder import _pump
 from tests.integration.test_stopping import free_port, ports, wait_for
 from tests.schemas import read_schema
@@ -123,7 +124,7 @@ def tls_in_front_of(url, folder):
     try:
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        listener.close()
+        stop_listening(listener)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")

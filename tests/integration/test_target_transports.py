@@ -9,6 +9,7 @@ from chatload.protocol.wire import Detail, WireRequest
 from chatload.target import anywhere
 from chatload.transport import Endpoint, make_factory
 from chatload.transport.endpoint import NAME_TTL_S
+from tests.integration.rawserver import stop_listening
 
 REQUEST = WireRequest("POST", "/", (), b"x=1")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -33,7 +34,7 @@ def server():
 
     threading.Thread(target=serve, daemon=True).start()
     yield f"127.0.0.1:{listener.getsockname()[1]}", heard
-    listener.close()
+    stop_listening(listener)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -89,7 +89,7 @@ def test_a_trickling_body_ends_at_the_total_deadline(opener: Opener) -> None:
         result = opener(server.url).call(REFRESH, 0.4)
         took = time.monotonic() - begun
     assert _failed(result) == ("timeout", "timeout waiting for the answer")
-    assert result.sent_at is not None and 0.35 < took < 0.8
+    assert result.sent_at is not None and 0.35 < took < 10  # the body takes 50 s
 
 
 @pytest.mark.skipif("requests" in KINDS, reason="the server would stand still too")
@@ -97,16 +97,16 @@ def test_what_it_took_to_send_is_part_of_the_total(opener: Opener) -> None:
     upload = WireRequest("POST", "/chat/1/file", (), b"x" * 8_000_000)
 
     def read_late_and_say_nothing(peer: Peer, _: int) -> None:
-        time.sleep(0.7)
+        time.sleep(2.0)
         peer.read_bytes(len(upload.body))
-        time.sleep(2)
+        time.sleep(10)
 
     with RawServer(read_late_and_say_nothing) as server:
         begun = time.monotonic()
-        result = opener(server.url).call(upload, 1.0)
+        result = opener(server.url).call(upload, 2.5)
         took = time.monotonic() - begun
     assert result.failure == "timeout"
-    assert 0.95 < took < 1.5
+    assert 2.45 < took < 4.5  # 2.0 + 2.5 s if it were not
 
 
 def test_a_request_that_nobody_reads_times_out_waiting(opener: Opener) -> None:
@@ -169,7 +169,7 @@ def test_a_server_that_sends_without_end_is_not_read_without_end(opener: Opener)
         begun = time.monotonic()
         result = opener(server.url).call(REFRESH, 0.3)
         took = time.monotonic() - begun
-    assert result.failure is not None and took < 1.0
+    assert result.failure is not None and took < 10
 
 
 def test_a_silent_server_times_out_and_the_next_call_has_a_new_connection(opener: Opener) -> None:
@@ -459,7 +459,7 @@ def test_a_cookie_that_is_set_anew_takes_the_place_of_the_old(opener: Opener) ->
 def test_anothers_timeout_and_a_kill_go_through(opener: Opener) -> None:
     if not _cooperative(opener):
         pytest.skip("needs monkey-patching")
-    with RawServer(lambda peer, _: None if not peer.read() else time.sleep(1)) as server:
+    with RawServer(lambda peer, _: None if not peer.read() else time.sleep(10)) as server:
         chat = opener(server.url)
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
             chat.call(REFRESH, 5)
@@ -467,7 +467,7 @@ def test_anothers_timeout_and_a_kill_go_through(opener: Opener) -> None:
         gevent.sleep(0.1)
         begun = time.monotonic()
         greenlet.kill()
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < 4
         assert isinstance(greenlet.value, gevent.GreenletExit)
 
 
@@ -541,7 +541,7 @@ def test_a_call_that_fails_leaves_nothing_for_the_collector(opener: Opener, pem:
 
     with RawServer(script, _tls(pem) if fault == "untrusted" else None) as server:
         if fault == "refused":
-            server._listener.close()
+            server.stop_listening()
         chat = opener(server.url)
         gc.disable()
         try:
