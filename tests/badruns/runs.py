@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.badruns.rows import FOUR, LOAD, SCRIPT, Row, World
-from tests.integration.processes import CHAT, locust, report_here
+from tests.integration.processes import CHAT, fails_by_stalls_alone, locust, report_here, summary_of
 
 #: What the runs themselves are judged by.
 GATE = ("--gate", "standard")
@@ -16,10 +16,15 @@ GATE = ("--gate", "standard")
 
 @dataclass(frozen=True)
 class Said:
-    """What a command came to. said: all its output, in single spaces, for a console breaks lines anywhere."""
+    """What a command came to.
+
+    said: all its output, in single spaces, for a console breaks lines anywhere. stalled: it did not pass only because
+    this machine stood still.
+    """
 
     code: int
     said: str
+    stalled: bool
 
 
 def run_row(world: World, row: Row) -> Said:
@@ -34,13 +39,14 @@ def run_row(world: World, row: Row) -> Said:
         run = locust(
             host, folder / "run", *LOAD, "--script", script, *GATE, *options, locustfile=locustfile, timeout=100
         )  # fmt: skip
-    return _said(run)
+    return _said(run, folder / "run")
 
 
 def judge_again(world: World, row: Row) -> Said:
     """Judge the row's run, which has ended, by the four thresholds."""
     four = [part for threshold in FOUR for part in ("--threshold", threshold)]
-    return _said(report_here(folder_of(world, row) / "run", *four))
+    folder = folder_of(world, row) / "run"
+    return _said(report_here(folder, *four), folder)
 
 
 def folder_of(world: World, row: Row) -> Path:
@@ -48,5 +54,6 @@ def folder_of(world: World, row: Row) -> Path:
     return world.folder / re.sub(r"\W+", "-", row.name)
 
 
-def _said(run: subprocess.CompletedProcess[str]) -> Said:
-    return Said(run.returncode, " ".join(f"{run.stdout} {run.stderr}".split()))
+def _said(run: subprocess.CompletedProcess[str], folder: Path) -> Said:
+    stalled = (folder / "summary.json").exists() and fails_by_stalls_alone(summary_of(folder))
+    return Said(run.returncode, " ".join(f"{run.stdout} {run.stderr}".split()), stalled)

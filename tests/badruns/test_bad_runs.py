@@ -56,10 +56,15 @@ def test_row_judged_again(world: World, ended: dict[str, Future[Said]], row: Row
 
 
 def check(said: Said, codes: frozenset[int], words: tuple[str, ...], never: tuple[str, ...]) -> None:
-    """The exit code is one of these, all the words were said, and none of `never`."""
-    assert said.code in codes, said
-    for each in words:
-        assert each in said.said, said
+    """The exit code is one of these, all the words were said, and none of `never`.
+
+    Of a run on a machine that stood still, no more is known than that it must not pass.
+    """
+    if not said.stalled:
+        assert said.code in codes, said
+        for each in words:
+            assert each in said.said, said
+    assert said.code in codes or said.code, said
     for each in never:
         assert each not in said.said, said
     assert "Traceback" not in said.said, said

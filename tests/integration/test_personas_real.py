@@ -50,9 +50,10 @@ def test_the_widget_polls_every_3_seconds_and_its_verdicts_stand(tmp_path):
     verdicts = summary["sessions"]["by_verdict"]
     assert verdicts["completed"] > 15
     assert summary["settings"]["refresh_interval"] == 3.0
+    stall = summary["generator"]["longest_stall_s"]  # of a machine that stood still
     for row in ledger:
         polls = [contact[0] for contact in row["contacts"] if contact[1] == "GetMessages"]
-        assert all(2.5 < later - earlier < 3.5 for earlier, later in itertools.pairwise(polls)), polls
+        assert all(2.5 - stall < later - earlier < 3.5 + stall for earlier, later in itertools.pairwise(polls)), polls
 
 
 def test_a_widget_on_another_schedule_is_refused_in_one_line(tmp_path):

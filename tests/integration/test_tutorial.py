@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import ENV, ROOT
+from tests.integration.processes import ENV, ROOT, fails_by_stalls_alone, summary_of
 from tests.integration.test_stopping import free_port
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
@@ -38,10 +38,12 @@ def test_its_commands_do_what_the_page_says(tmp_path):
         text=True, timeout=150, check=False,
     )  # fmt: skip
     said = done.stdout
+    runs = sorted((tmp_path / "first" / "reports").glob("*/run.sqlite"))
+    summaries = [summary_of(run.parent) for run in sorted(runs, key=lambda run: run.stat().st_ctime)]
     # Too few chats in six seconds; another timeout; too few chats.
-    assert re.findall(r"^EXIT (\d+)", said, re.M) == ["4", "1", "4"], said
+    for code, expected, summary in zip(re.findall(r"^EXIT (\d+)", said, re.M), "414", summaries, strict=True):
+        assert code == expected or fails_by_stalls_alone(summary), said
     words = " ".join(said.split())
     assert "were or may have been dropped by the server" in words and "The timeout of 45 s is probably wrong" in words
     lower, upper = map(float, re.search(r"^timeout +[\d.]+ s +([\d.]+) s to ([\d.]+) s", said, re.M).groups())
     assert 2.4 < lower <= 2.5 <= upper < 2.6
-    assert len(list((tmp_path / "first" / "reports").glob("*/run.sqlite"))) == 3
