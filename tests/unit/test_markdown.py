@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from chatload.features.report.tiles import tiles
 from chatload.features.report.view import summary_document
 from chatload.render import markdown as writer
+from chatload.render.document import Tone
 from tests.unit.test_junit import GOLDEN, threshold
 
 #: Words that mean something to Markdown, HTML, GitHub or GitLab.
@@ -122,6 +124,16 @@ def test_it_fits_a_comment():
 def test_the_first_line_is_the_result_and_the_second_says_why(changes, first, why):
     heading, _, second, *_ = markdown(summary(**changes)).splitlines()
     assert (heading, second.startswith(f"**{why}")) == (f"### chatload: {first}", True), second
+
+
+def test_the_tile_of_a_threshold_that_failed_is_bad():
+    def bad(*thresholds):
+        return [tile.label for tile in tiles(summary(thresholds=list(thresholds))) if tile.tone is Tone.BAD]
+
+    before = bad()
+    late = threshold("lateness.p99 < 500ms", "fail")
+    assert bad(late) == [*before, "generator lateness p99"]
+    assert bad({**late, "result": "inconclusive"}, threshold("margin.p1 > 0", "pass")) == before
 
 
 def undecided(**changes):

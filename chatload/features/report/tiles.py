@@ -12,14 +12,22 @@ _NOTHING = "none"
 
 
 def tiles(summary: Mapping[str, Any]) -> tuple[Tile, ...]:
-    """Return sessions, dropped, served, GetMessages, margin and generator of a summary."""
-    made = (
-        _sessions(summary),
-        _dropped(summary),
-        _served(summary),
-        _get_messages(summary),
-        _margin(summary),
-        _generator(summary),
+    """Return sessions, dropped, served, GetMessages, margin and generator of a summary.
+
+    A tile is bad if a threshold on its subject failed.
+    """
+    of_subjects = (
+        (_sessions(summary), ("sessions.",)),
+        (_dropped(summary), ("dropped",)),
+        (_served(summary), ("unserved.", "refused.")),
+        (_get_messages(summary), ("GetMessages.",)),
+        (_margin(summary), ("margin.",)),
+        (_generator(summary), ("lateness.",)),
+    )
+    failed = [threshold["metric"] for threshold in summary["thresholds"] if threshold["result"] == "fail"]
+    made = tuple(
+        replace(tile, tone=Tone.BAD) if any(metric.startswith(subjects) for metric in failed) else tile
+        for tile, subjects in of_subjects
     )
     if summary["valid"] and summary["books"]["balanced"]:
         return made
