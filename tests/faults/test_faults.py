@@ -80,7 +80,9 @@ def _check(row: Row, transport: str, answer: dict[str, Any], proxy: Any, ledger:
     said = transport, [(record.verdict, record.blame, record.why) for record in records], answer["requests"]
     assert failed == row.failures_by(transport), said
     assert {record.verdict for record in records} <= set(row.verdicts), said
-    assert {record.blame for record in records} <= {row.blame, ""}, said
+    # Of a machine that stood still meanwhile, the generator may be to blame.
+    own = {"generator"} if books.longest_stall_s > 0.2 else set()
+    assert {record.blame for record in records} <= {row.blame, "", *own}, said
     invalid = invalid_reasons(books)
     assert [row.invalid] == invalid if row.invalid else not books.exhausted, (invalid, said)
     assert books.resent == row.resent * row.chats == sum(resent for *_, resent in answer["requests"]), said

@@ -33,9 +33,13 @@ def commands_of(example):
     return [shlex.split(line) for line in lines if line.startswith("    ")]
 
 
-def server_of(example):
+#: Not parsed in threads: two of them at once fail with a SystemError, https://github.com/python/cpython/issues/106905.
+COMMANDS = {example.name: commands_of(example) for example in EXAMPLES}
+
+
+def server_of(name):
     """The options of `chatload simulator` that the header gives; None where it starts no simulator."""
-    commands = commands_of(example)
+    commands = COMMANDS[name]
     return tuple(commands[0][2:]) if commands[0][:2] == ["chatload", "simulator"] else None
 
 
@@ -54,9 +58,9 @@ def run(words, run_dir):
     return done.returncode, done.stdout + done.stderr
 
 
-def run_example(example, url, run_dir):
+def run_example(name, url, run_dir):
     """Run the commands of one header, except the simulator; return (exit code, output) of each."""
-    commands = [[url if word == URL else word for word in words] for words in commands_of(example)]
+    commands = [[url if word == URL else word for word in words] for words in COMMANDS[name]]
     return [run(words, run_dir) for words in commands if words[0] != "chatload"]
 
 
@@ -66,15 +70,13 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         servers = {
-            options: stack.enter_context(Simulator(*options)) for options in set(map(server_of, EXAMPLES)) - {None}
+            options: stack.enter_context(Simulator(*options)) for options in set(map(server_of, COMMANDS)) - {None}
         }
         urls = {options: server.url for options, server in servers.items()}
         begun = {}
-        for example in EXAMPLES:
-            run_dir = folder / example.stem
-            begun[example.name] = (
-                pool.submit(run_example, example, urls.get(server_of(example)), run_dir), run_dir,
-            )  # fmt: skip
+        for name in COMMANDS:
+            run_dir = folder / name.removesuffix(".py")
+            begun[name] = pool.submit(run_example, name, urls.get(server_of(name)), run_dir), run_dir
         for number, block in enumerate(PAGE):
             file, run_dir = folder / f"page{number}.py", folder / f"page{number}"
             file.write_text(block)
@@ -86,14 +88,14 @@ def results(tmp_path_factory):
 
 def test_there_are_ten_examples_at_least():
     assert len(EXAMPLES) >= 10
-    assert all(commands_of(example) for example in EXAMPLES)
+    assert all(COMMANDS.values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*(example.name for example in EXAMPLES), *range(len(PAGE))])
 def test_example(results, name):
     done, run_dir = results[name]
-    uses_locust = name in range(len(PAGE)) or any("locust" in words for words in commands_of(ROOT / "examples" / name))
+    uses_locust = name in range(len(PAGE)) or any("locust" in words for words in COMMANDS[name])
     summary = summary_of(run_dir) if uses_locust else None
     for code, output in done:
         # A busy machine makes a run invalid (3); it never makes its books wrong.
