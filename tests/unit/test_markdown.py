@@ -226,7 +226,7 @@ def test_bursts_say_what_the_sessions_are_worth():
 
 def test_what_seldom_happens_is_said_where_it_did():
     changed = summary(other_users={"classes": [], "requests": 7, "failed": 0})
-    changed["requests"]["keys_replaced"], changed["sessions"]["told_offline"] = 1200, 1
+    changed["requests"]["keys_replaced"], changed["sessions"]["offline_notices"] = 1200, 1
     before, text = markdown(summary()), markdown(changed)
     for said, heading in (
         ("widgets said 1 time that the chat server is offline", "Verdicts"),

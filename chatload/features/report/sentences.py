@@ -258,9 +258,9 @@ def keys_replaced(summary: Mapping[str, Any]) -> str:
     return f"the server replaced the secure key of a chat {words.plural(count, 'time')}" if count else ""
 
 
-def told_offline(summary: Mapping[str, Any]) -> str:
+def offline_notices(summary: Mapping[str, Any]) -> str:
     """Return how often widgets said that the chat server is offline; empty where none did."""
-    count = summary["sessions"]["told_offline"]
+    count = summary["sessions"]["offline_notices"]
     return f"widgets said {words.plural(count, 'time')} that the chat server is offline" if count else ""
 
 

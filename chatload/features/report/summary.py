@@ -167,7 +167,7 @@ def _of_sessions(reader: RunReader, facts: Facts, gate: Gate) -> dict[str, Any]:
             "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
             "common_silence": None if silence is None else asdict(silence),
             **endings(facts),
-            "told_offline": books.offline,
+            "offline_notices": books.offline,
         },
         "rates": rates(facts, gate.confidence, gate.incident_size),
         "exposure": exposure(facts, gate.confidence, gate.incident_size),

@@ -191,7 +191,7 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     if by_verdict[Verdict.CUT_OFF]:
         confirmed, cut = words.number(sessions["cut_off_confirmed"]), words.number(by_verdict[Verdict.CUT_OFF])
         yield doc.Sentence(f"the server confirmed the goodbye of {confirmed} of the {cut} cut_off sessions")
-    for said in (sentences.exposure(summary), sentences.dropped_by_age(summary), sentences.told_offline(summary)):
+    for said in (sentences.exposure(summary), sentences.dropped_by_age(summary), sentences.offline_notices(summary)):
         if said:
             yield doc.Sentence(said)
     if summary["books"]["balanced"]:
