@@ -4,7 +4,8 @@
     locust -f examples/beside_http_user.py --host http://127.0.0.1:8080 --headless -u 20 -r 20 -t 30s \
            --flex-disconnect-timeout 5
 
-Locust's statistics show the requests of both. chatload's report, thresholds and exit code are about chats only.
+Locust's statistics show the requests of both. chatload's thresholds and verdicts are about chats. Its reports say in
+one line how many requests of the visitors failed, and an exception in their code makes the run invalid.
 """
 
 from locust import HttpUser, constant, task
@@ -26,4 +27,7 @@ class Visitor(HttpUser):
 
     @task
     def read(self):
-        self.client.get("/simulator/status")
+        # A bad answer is a failed request. An exception instead would make the run invalid.
+        with self.client.get("/simulator/status", catch_response=True) as answer:
+            if "live_sessions" not in answer.text:
+                answer.failure("no status")

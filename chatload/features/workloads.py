@@ -17,6 +17,8 @@ import click
 import chatload
 from chatload.errors import UsageError
 
+#: The command locust, with the name that its parser gives in errors. It may not be installed beside this Python.
+_AS_LOCUST: Final = "import sys; from locust.main import main; sys.argv[0] = 'chatload run'; sys.exit(main())"
 FOLDER: Final = Path(chatload.__file__).parent / "locustfiles"
 
 
@@ -118,5 +120,5 @@ def run(name: str, options: tuple[str, ...]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     # -P: as the command locust, which does not import modules from the current folder.
-    command = [sys.executable, "-P", "-m", "locust", "-f", str(path), *options]
+    command = [sys.executable, "-P", "-c", _AS_LOCUST, "-f", str(path), *options]
     os.execv(sys.executable, command)

@@ -124,7 +124,9 @@ class Books:
     rotations: secure keys that the server replaced.
     fetched, fetch_outcomes, fetch_latency: requests of hooks, by the name that the hook gives them, apart from the
         chat's own: begun; ended, by "HTTP STATUS", "timeout", "connection" or "malformed"; and their latency (seconds).
-    hook_errors: exceptions and wrong values of hooks, by hook and kind.
+    code_errors: exceptions in the code of user classes, and wrong values of hooks, by function and kind, such as
+        "Customer.before_chat: KeyError". other_requests, other_failed: requests of users that hold no chats, such as
+        an HttpUser, and those of them that failed.
     offline: how often a `widget` told its customer that the chat server is offline.
     resent: requests sent once more by the rule of WireRequest.repeatable.
     exhausted: requests that never left: this machine had no local port or file descriptor for them.
@@ -156,7 +158,9 @@ class Books:
     fetched: _Counts = field(default_factory=Counter)
     fetch_outcomes: _CountsByOperation = field(default_factory=lambda: defaultdict(Counter))
     fetch_latency: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
-    hook_errors: _Counts = field(default_factory=Counter)
+    code_errors: _Counts = field(default_factory=Counter)
+    other_requests: Count = 0
+    other_failed: Count = 0
     resent: Count = 0
     exhausted: Count = 0
     exposure_s: _SignedSeconds = 0.0

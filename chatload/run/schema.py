@@ -28,7 +28,7 @@ from chatload.run.histogram import MOST_NUMBER, MOST_S
 from chatload.run.settings import RunSettings
 
 #: PRAGMA user_version of a run file. Only this format is read.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
 #: No cell of a run file is larger than this (bytes): SQLite refuses to read or write it.

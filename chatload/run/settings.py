@@ -327,8 +327,8 @@ class RunSettings:
     The values are those that the run used: `refresh_interval`, `request_timeout` and `long_poll` are set even if the
     user left them to chatload. `chat_length` is None if the script's own lengths are used. In a run with several user
     classes, of which some have settings of their own, `classes` has the values, and those of OF_A_CLASS are as the
-    options gave them. No field holds a secret: the script and the dialect are stored without names, texts and keys (see
-    `stored_script`, `stored_dialect`).
+    options gave them. `other_user_classes` hold no chats, such as an HttpUser. No field holds a secret: the script and
+    the dialect are stored without names, texts and keys (see `stored_script`, `stored_dialect`).
     """
 
     name: str = _fact("")
@@ -336,6 +336,7 @@ class RunSettings:
     locustfile: str = _locust("", "-f", TEXT, "locustfile")
     user_classes: tuple[str, ...] = _fact((), WORDS, changes_load=True)
     classes: tuple[ClassSettings, ...] = _fact((), CLASSES, changes_load=True, replayed=False)
+    other_user_classes: tuple[str, ...] = _fact((), WORDS, changes_load=True)
     host: str = _locust("", "--host", TEXT)
     users: int | None = _locust(None, "-u", COUNT, "num_users", changes_load=True)
     spawn_rate: float | None = _locust(None, "-r", RATE_PER_S, "spawn_rate", changes_load=True)
@@ -604,9 +605,9 @@ class RunSettings:
 
 #: The Setting of each field of RunSettings. The command that repeats a run has its options in this order.
 SETTINGS: Final[Mapping[str, Setting]] = {f.name: f.metadata["setting"] for f in fields(RunSettings)}
-_OF_SOME_WORKLOADS = frozenset(
-    {"workload", "arrival_profile_sha256", "step_thresholds", "classes", "feeder", "feeder_sha256"}
-)
+_OF_SOME_WORKLOADS = frozenset({
+    "workload", "arrival_profile_sha256", "step_thresholds", "classes", "other_user_classes", "feeder", "feeder_sha256",
+})  # fmt: skip
 #: Settings that a user class may set for its own chats, as an attribute of the same name. `host` is one more: Locust's.
 OF_A_CLASS: Final = (
     "persona", "refresh_policy", "refresh_interval", "refresh_fraction", "poll_jitter", "allow_late_refresh", "service",

@@ -1,7 +1,7 @@
-"""The hooks of a user class: calls them, and sends their requests.
+"""The hooks of a user class: calls them, and sends their requests. Counts the exceptions of user classes.
 
-A mistake in a hook is counted, and makes the run invalid: the load was not the one that was asked for. The first of a
-kind is logged with its traceback.
+A mistake in a hook is counted, and makes the run invalid: the load was not the one that was asked for. So does an
+exception in a task or an `on_start`. The first of a kind is logged.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
+from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -165,11 +166,27 @@ class UserHooks:
             self._count("on_event", error)
 
     def _count(self, hook: str, error: Exception) -> None:
-        what = f"{hook}: {type(error).__name__}"
-        if not self._books.hook_errors[what]:
-            name = type(self._user).__name__
+        name = type(self._user).__name__
+        if count_code_error(self._books, name, hook, error):
             log.error("chatload: a hook of user class %s failed, and the run is invalid", name, exc_info=error)
-        self._books.hook_errors[what] += 1
+
+
+def count_code_error(books: Books, user_class: str, function: str, error: Exception) -> bool:
+    """Count an exception in the code of a user class; return whether it is the first of its kind."""
+    what = f"{user_class}.{function}: {type(error).__name__}"
+    books.code_errors[what] += 1
+    return books.code_errors[what] == 1
+
+
+def failed_function(tb: TracebackType | None) -> str:
+    """Return the name of the function of a user class that an exception came from: the first one outside Locust."""
+    name = ""
+    while tb is not None:
+        name = tb.tb_frame.f_code.co_name
+        if not str(tb.tb_frame.f_globals.get("__name__")).startswith("locust."):
+            break
+        tb = tb.tb_next
+    return name
 
 
 def _is_header(name: Any, value: Any) -> bool:

@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import gevent
@@ -56,6 +57,7 @@ def install(workload: str = "") -> None:
         events.test_stopping.add_listener(lambda environment, **_: run_of(environment).begin_stopping())
         events.test_stop.add_listener(lambda environment, **_: run_of(environment).end())
         events.cpu_warning.add_listener(_cpu_warning)
+        events.user_error.add_listener(_user_error)
         events.quitting.add_listener(_quitting)
         events.quit.add_listener(_quit)
     if workload not in _installed:
@@ -122,6 +124,13 @@ def _end_at_once(run: Run) -> None:
 
 def _cpu_warning(environment: Environment, **_: Any) -> None:
     run_of(environment).facts.books.cpu_saturated += 1
+
+
+def _user_error(user_instance: Any, exception: Exception, tb: TracebackType | None, **_: Any) -> None:
+    """An exception in code of a user class, of whichever kind, was reported. user_instance: a User or a TaskSet."""
+    user = getattr(user_instance, "user", user_instance)
+    if user.tasks:  # --tags may leave a class beside the customers without a task: Locust raises for each of its users
+        run_of(user.environment).count_code_error(user, exception, tb)
 
 
 # -- the end: outputs and the exit code ------------------------------------------------------------

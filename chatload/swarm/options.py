@@ -5,11 +5,13 @@ The options themselves are declared in `chatload.run.settings`. Imports no Locus
 
 import argparse
 import os
+import re
 import shutil
 import socket
 import sys
 from argparse import Namespace
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 import click
 
@@ -23,6 +25,8 @@ DEFAULT_STOP_TIMEOUT = "5"
 #: could start load.
 WEB_HOST = "127.0.0.1"
 _OWN_GROUPS = (OptionGroup.ARRIVALS, OptionGroup.SWEEP, OptionGroup.CAPACITY)
+#: How similar an unknown option must be to a known one to be taken for a misspelling of it.
+_CLOSE = 0.8
 _checked = False
 
 
@@ -34,7 +38,29 @@ def add_options(parser: Any, **_: Any) -> None:
     read_units(parser)
     add_group(parser, OptionGroup.RUN)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
+    _fail_in_one_line(parser)
     _check_when_parsed(parser)
+
+
+def _fail_in_one_line(parser: Any) -> None:
+    """Let an error of Locust's parser be one line that says what to do.
+
+    Locust names the program by its file, which is __main__.py for `python -m locust`, and for an unknown option it
+    adds a line with whatever option is spelt similarly.
+    """
+
+    def fail(message: str) -> NoReturn:
+        hint = ""
+        if unknown := re.match(r"unrecognized arguments: (--?[^\s=]+)", message):
+            known = re.findall(r"(?<![\w-])--[a-z][a-z-]+", parser.format_help())
+            near = get_close_matches(unknown[1], known, 1, _CLOSE)
+            message = f"no such option: {unknown[1]}"
+            hint = f"did you mean {near[0]}? " if near else ""
+            hint += "chatload options lists chatload's options, locust --help those of Locust"
+        print(f"chatload: {UsageError(' '.join(message.split()), hint)}", file=sys.stderr, flush=True)
+        raise SystemExit(UsageError.exit_code)
+
+    parser.error = fail
 
 
 def add_group(parser: Any, group: OptionGroup) -> None:

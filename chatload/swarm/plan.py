@@ -37,7 +37,7 @@ from chatload.run.settings import (
 )
 from chatload.run.windows import LEAST_KEEP_S
 from chatload.sockets import NO_LIMIT, file_limits
-from chatload.swarm.classes import UserClass
+from chatload.swarm.classes import UserClass, is_customer
 from chatload.target import TargetRules, anywhere, read_rules, require_agreed
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, OpenTransport, make_factory
@@ -401,6 +401,7 @@ def run_settings(environment: Environment, plan: RunPlan) -> RunSettings:
         plan.run,
         started_at=datetime.now(UTC).timestamp(),
         user_classes=tuple(options.user_classes or ()),
+        other_user_classes=tuple(sorted(one.__name__ for one in environment.user_classes if not is_customer(one))),
         workers=workers,
         stop_timeout=environment.stop_timeout,
         connections_in_all=plan.run.connections * max(1, workers),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from types import TracebackType
 from typing import Any, Protocol
 
 import gevent
@@ -32,7 +33,7 @@ from chatload.swarm.classes import ChatNotBegun, read_classes
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
 from chatload.swarm.feeds import Feed, feeds_of
-from chatload.swarm.hooks import Fetcher, UserHooks
+from chatload.swarm.hooks import Fetcher, UserHooks, count_code_error, failed_function
 from chatload.swarm.patches import stopping
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.html_report import LocustHtml
@@ -383,7 +384,7 @@ class Run:
             self.role = LocalRole(environment)
         self.plan: RunPlan | None = None
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds), self._note_suspension)
-        self.statistics = LocustStatistics(environment)
+        self.statistics = LocustStatistics(environment, self._count_other)
         self.html = LocustHtml(environment)
         self.signals: Signals | None = None
         self._collection = GarbageCollection()
@@ -532,6 +533,18 @@ class Run:
         """Add an ended session to the facts. A master counts the sessions of its workers when they report them."""
         self.facts.add(session)
         self._count_ended()
+
+    def count_code_error(self, user: Any, error: Exception, tb: TracebackType | None) -> None:
+        """Count an exception in the code of a user class, which makes the run invalid. Locust logs its traceback."""
+        name, function = type(user).__name__, failed_function(tb)
+        if count_code_error(self.facts.books_of(name), name, function, error):
+            kind = type(error).__name__
+            log.error("chatload: %s in %s of user class %s: the run is invalid", kind, function, name)
+
+    def _count_other(self, failed: bool) -> None:
+        """Count a request of a user that holds no chats."""
+        self.facts.books.other_requests += 1
+        self.facts.books.other_failed += failed
 
     def _count_ended(self) -> None:
         if self.role.coordinator is not None:

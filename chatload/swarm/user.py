@@ -19,6 +19,7 @@ from gevent.event import Event
 from gevent.pool import Group
 from locust import User, constant, task
 from locust.env import Environment
+from locust.exception import StopTest, StopUser
 
 from chatload.chat.customer import ChatCustomer
 from chatload.chat.script import CustomerScript
@@ -42,6 +43,9 @@ _READ = 1
 #: The users that Locust starts in one instant begin their first chats within this time (seconds).
 PHASE_S = 1.0
 
+#: With these Locust ends a user.
+_ENDS = (gevent.GreenletExit, StopUser, StopTest)
+
 __all__ = ["ArrivalUser", "ChatUser", "SoakUser", "SweepUser"]
 
 
@@ -59,6 +63,12 @@ def _task(of_chats: Callable[..., None]) -> Any:
     """Declare the one task of a user that holds chats."""
     vars(of_chats)["is_chatload_task"] = True
     return task(of_chats)
+
+
+def _while_stopping(error: BaseException) -> bool:
+    """Return whether an exception was raised in `on_stop`: Locust calls it while it handles one that ends a user."""
+    context = error.__context__
+    return context is not None and (isinstance(context, _ENDS) or _while_stopping(context))
 
 
 class ChatHolder(User):
@@ -135,11 +145,13 @@ class ChatHolder(User):
         wait_without_tasks(self, self.leave)
 
     def run(self) -> None:
-        """Called by Locust in the greenlet of this user. An error in `on_start` ends it, and its chats are missing."""
+        """Called by Locust in the greenlet of this user. Reports an error in `on_stop`, which Locust does not."""
         try:
             super().run()
         except Exception as error:
-            self.chat_run.facts.books_of(type(self).__name__).hook_errors[f"on_start: {type(error).__name__}"] += 1
+            if _while_stopping(error):
+                tb = error.__traceback__ and error.__traceback__.tb_next
+                self.environment.events.user_error.fire(user_instance=self, exception=error, tb=tb)
             raise
 
     def wait_for_the_end(self) -> None:

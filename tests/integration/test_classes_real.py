@@ -82,6 +82,7 @@ class Reader(HttpUser):
     @task
     def read(self):
         self.client.get("/simulator/status")
+        self.client.get("/nowhere")
 """
 TIMEOUT = ("--flex-disconnect-timeout", "5")
 ROWS = 15
@@ -260,7 +261,9 @@ def test_messages_are_those_of_the_hook(run):
 
 
 def test_the_other_users_of_locust_ran_too(run):
-    assert run.said.count("GET /simulator/status") > 3
+    good, bad = run.said.count("GET /simulator/status"), run.said.count("GET /nowhere")
+    others = run.summary["other_users"]
+    assert bad > 3 and others == {"classes": ["Reader"], "requests": good + bad, "failed": bad}
 
 
 def test_other_commands_read_such_a_run(run, tmp_path):
@@ -274,7 +277,18 @@ def test_other_commands_read_such_a_run(run, tmp_path):
 # -- what ends or spoils a run -----------------------------------------------------------------------
 
 SPOILT = """
+from locust import User, constant, task
+
 from chatload import ChatUser, CustomerScript, Distribution, Feeder
+
+
+class Visitor(User):
+    fixed_count = 1
+    wait_time = constant(0.1)
+
+    @task
+    def read(self):
+        return {}["a mistake of the locustfile"]
 
 
 class Customer(ChatUser):
@@ -303,10 +317,12 @@ def test_the_end_of_the_data_and_a_broken_hook_make_a_run_invalid(tmp_path):
     (lost,) = summary["sessions"]["not_accepted"]
     assert lost == {"verdict": "gave_up", "why": "before_chat: login: HTTP 404", "sessions": 1}
     assert summary["rates"]["unserved"]["least"] == 1 and summary["fetches"]["login"]["by_outcome"] == {"HTTP 404": 1}
-    hook, data = summary["invalid_reasons"]
-    assert hook.startswith("a hook of the locustfile failed") and "on_event: RuntimeError" in hook
+    hook, task, data = summary["invalid_reasons"]
+    assert hook.startswith("code of the user classes failed") and "(Customer.on_event: RuntimeError)" in hook
+    assert task.startswith("code of the user classes failed") and "(Visitor.read: KeyError)" in task
     assert data == f"{tmp_path}/rows.csv: all {ROWS} rows are used"
-    assert done.stderr.count("a hook of user class Customer failed") == 1, "logged once"
+    for once in ("a hook of user class Customer failed", "KeyError in read of user class Visitor"):
+        assert done.stderr.count(once) == 1
 
 
 def test_a_misspelt_attribute_ends_with_one_line(tmp_path):

@@ -22,6 +22,7 @@ def host():
         (("--flex-disconnect-timeout", "0.5"), "--flex-disconnect-timeout 0.5 is outside 1..1728000"),
         (("--script", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
         (("--keep-windows", "60"), "--keep-windows 60 is under an hour"),
+        (("--refresh-intervall", "3"), "no such option: --refresh-intervall; did you mean --refresh-interval?"),
     ],
 )
 def test_options(host, tmp_path, options, says):

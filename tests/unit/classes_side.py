@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from locust import HttpUser, User, between, tag, task  # isort: skip
+from locust import HttpUser, SequentialTaskSet, User, between, constant, events, tag, task  # isort: skip
 import argparse
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from locust.env import Environment
+from locust.exception import RescheduleTask, StopUser
 from locust.user.task import filter_tasks_by_tags
 
 from chatload import ArrivalUser, ChatUser, CustomerScript, Distribution, Feeder, SweepUser
@@ -16,7 +18,7 @@ from chatload.features.report.summary import invalid_reasons
 from chatload.run.settings import OptionGroup, RunSettings, options_of
 from chatload.swarm.classes import read_class, read_classes
 from chatload.swarm.plan import make_plan, shares_of
-from chatload.swarm.worker_report import ProcessFacts
+from chatload.swarm.run import run_of
 
 HOST = "http://127.0.0.1:1"
 
@@ -256,16 +258,95 @@ def test_an_option_with_the_value_of_the_class_is_not_refused():
     assert plan_of(user(persona="widget"), given=["--persona", "widget"]).run.persona == "widget"
 
 
-def test_a_user_whose_start_fails_makes_the_run_invalid():
-    def fail(self):
-        raise ValueError("no token")
+def fails(*_):
+    raise ValueError("a mistake of the locustfile")
 
-    environment = Environment()
-    environment.chatload_run = SimpleNamespace(facts=ProcessFacts("local"))
-    with pytest.raises(ValueError, match="no token"):
-        user(on_start=fail)(environment).run()
-    (reason,) = invalid_reasons(environment.chatload_run.facts.books)
-    assert "failed 1 time (on_start: ValueError)" in reason
+
+def leaves(*_):
+    raise StopUser
+
+
+def errors_of(*classes):
+    """What is counted if a user of each class runs until it ends by itself."""
+    environment = Environment(events=events, catch_exceptions=True)
+    run = run_of(environment)
+    for each in classes:
+        one = each(environment)
+        if each is classes[0]:
+            one.leave.set()
+        with suppress(ValueError):
+            one.run()
+    return run.facts.books
+
+
+@pytest.mark.parametrize(
+    ("attributes", "count"),
+    [
+        ({"on_start": fails}, 1),
+        ({"on_start": leaves, "on_stop": fails}, 1),
+        ({"wait_time": fails}, 1),
+        ({"on_start": leaves}, 0),
+    ],
+    ids=["on_start", "on_stop", "wait_time", "StopUser"],
+)
+def test_a_customer_whose_code_fails_makes_the_run_invalid(attributes, count):
+    books = errors_of(user(**attributes))
+    assert sum(books.code_errors.values()) == count
+    reason = "code of the user classes failed 1 time (Customer.fails: ValueError): not the load asked for"
+    assert invalid_reasons(books) == [reason] * count
+
+
+def test_an_exception_of_any_user_makes_the_run_invalid():
+    class Inner(SequentialTaskSet):
+        @task
+        def deep(self):
+            raise KeyError("deep")
+
+        @task
+        def out(self):
+            self.interrupt()
+
+    class Steps(SequentialTaskSet):
+        inner = task(Inner)
+
+        @task
+        def read(self):
+            raise OSError("refused")
+
+        @task
+        def later(self):
+            raise RescheduleTask
+
+        @task
+        def end(self):
+            raise StopUser
+
+    class Visitor(User):
+        steps = task(Steps)
+        wait_time = constant(0)
+
+    books = errors_of(user(on_start=leaves), Visitor, Visitor)
+    assert books.code_errors == {"Visitor.deep: KeyError": 2, "Visitor.read: OSError": 2}
+    assert len(invalid_reasons(books)) == 2
+
+
+def test_a_class_without_tasks_is_no_mistake():
+    class Visitor(User):
+        """--tags leaves it none: Locust raises again and again."""
+
+        wait_time = leaves
+
+    assert errors_of(user(on_start=leaves), Visitor).code_errors == {}
+
+
+def test_a_chat_of_an_arrival_that_cannot_begin_makes_the_run_invalid(monkeypatch):
+    environment = Environment(events=events)
+    run = run_of(environment)
+    monkeypatch.setattr(run, "wants_more", lambda: True)
+    monkeypatch.setattr(run, "new_session", fails)
+    plan = SimpleNamespace(workload=None, of=lambda name: SimpleNamespace(name=""))
+    user(ArrivalUser)(environment)._arrive(plan, 0.0)
+    assert sum(run.facts.books.code_errors.values()) == 1
 
 
 def test_users_are_shared_out_as_locust_does():

@@ -59,7 +59,7 @@ REQUESTS = st.lists(
 def test_many_at_a_time_make_the_same_statistics(requests):
     heard = []
     alone, watched = _environment(), _environment([lambda **named: heard.append(named["name"])])
-    reporters = [LocustStatistics(alone), LocustStatistics(watched)]
+    reporters = [LocustStatistics(alone, [].append), LocustStatistics(watched, [].append)]
     for name, took, size, outcome in requests:
         for reporter in reporters:
             reporter.request(name, WireResult(1.0, 1.0 + took, 0.0, 200, b"x" * size), Reply(outcome, detail="x"))
@@ -79,7 +79,7 @@ def test_many_at_a_time_make_the_same_statistics(requests):
 def test_a_listener_that_comes_late_hears_what_comes_after():
     heard, environment = [], _environment()
     reporter, result, reply = (
-        LocustStatistics(environment),
+        LocustStatistics(environment, [].append),
         WireResult(1.0, 1.1, 0.0, 200, b"x"),
         Reply(Outcome.FINE),
     )
@@ -89,6 +89,20 @@ def test_a_listener_that_comes_late_hears_what_comes_after():
     reporter.flush()
     assert heard == ["GetMessages"]
     assert environment.stats.total.num_requests == 2
+
+
+def test_requests_of_other_users_are_counted_apart():
+    others, environment = [], _environment()
+    reporter, result = LocustStatistics(environment, others.append), WireResult(1.0, 1.1, 0.0, 200, b"x")
+    for outcome in (Outcome.FINE, Outcome.UNSUCCESSFUL):
+        reporter.request("GetMessages", result, Reply(outcome, detail="x"))
+    reporter.fetched("token", 0.1, 1, "HTTP 401")
+    assert environment.stats.total.num_requests == 2, "the one that did not fail waits for its batch"
+    for exception in (None, OSError("refused"), None):
+        environment.events.request.fire(
+            request_type="GET", name="/", response_time=1, response_length=1, exception=exception, context={}
+        )
+    assert others == [False, True, False]
 
 
 def test_a_report_that_cannot_be_read_is_an_incident_of_the_run_once():

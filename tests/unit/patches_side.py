@@ -182,7 +182,7 @@ def test_each_request_updates_the_statistics(monkeypatch):
             request_type="X", name="x", response_time=1, response_length=0, exception=None, context={}
         )
     assert len(logged) == 10
-    reporter = LocustStatistics(environment)
+    reporter = LocustStatistics(environment, [].append)
     for _ in range(10):
         reporter.request("x", WireResult(1.0, 1.1, 0.0, 200, b""), Reply(Outcome.FINE))
     reporter.flush()

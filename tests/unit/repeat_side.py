@@ -149,3 +149,20 @@ def test_a_script_and_a_dialect_stored_with_the_run_repeat_it(files, tmp_path):
     assert again == settings
     assert replace(plan_again.settings, script=plan.settings.script) == plan.settings
     assert session_settings(stored) == plan_again.settings
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ("--no-such-option", "no such option: --no-such-option; chatload options lists chatload's options, locust"),
+        ("--refresh-intervall=3 -u 1", "no such option: --refresh-intervall; did you mean --refresh-interval? "),
+        ("-u 1 --run-tme 3 --other", "no such option: --run-tme; did you mean --run-time? chatload options lists"),
+        ("--refresh-policy odd", "argument --refresh-policy: invalid choice: 'odd' (choose from 'fixed'"),
+        ("-u", "argument -u/--users: expected one argument"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_says_what_to_do(argv, says, capsys):
+    with pytest.raises(SystemExit) as left:
+        settings_of(["-f", FILE, *argv.split()])
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and said.startswith(f"chatload: {says}") and said.count("\n") == 1

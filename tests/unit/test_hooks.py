@@ -137,7 +137,7 @@ def test_a_customer_without_a_token_gets_no_chat_and_that_is_no_mistake(server):
     assert hooks.before_chat(ChatCustomer()) == ""
     server.answer, server.now = WireResult(1.0, 2.0, http_status=503), 1000.0
     assert hooks.before_chat(ChatCustomer()) == "before_chat: token: HTTP 503"
-    assert books.hook_errors == {}
+    assert books.code_errors == {}
 
 
 def test_a_mistake_is_counted_logged_once_and_does_not_spread(caplog):
@@ -153,7 +153,8 @@ def test_a_mistake_is_counted_logged_once_and_does_not_spread(caplog):
             assert broken.next_message(customer) is None
             broken.on_event(customer, EVENT)
     kinds = ("before_chat: KeyError", "headers: ValueError", "next_message: OSError", "on_event: TypeError")
-    assert books.hook_errors == dict.fromkeys(kinds, 2) and len(caplog.records) == 4
+    kinds = tuple(f"Customer.{kind}" for kind in kinds)
+    assert books.code_errors == dict.fromkeys(kinds, 2) and len(caplog.records) == 4
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_value_of_the_wrong_type_is_a_mistake(hook, value):
     books = Books()
     hooks = made(books, **{hook: lambda customer: value})
     assert getattr(hooks, hook)(ChatCustomer()) in ((), None)
-    assert books.hook_errors == {f"{hook}: TypeError": 1}
+    assert books.code_errors == {f"Customer.{hook}: TypeError": 1}
 
 
 def test_hooks_that_are_not_defined_do_nothing():
@@ -186,7 +187,7 @@ def test_a_host_whose_owner_has_not_agreed_is_a_mistake_of_the_locustfile(server
     fetcher = Fetcher("http://a.example", 1.0, refuse, lambda: server.books, server.report)
     books = Books()
     assert made(books, fetcher, before_chat=token).before_chat(ChatCustomer()) == "before_chat: UsageError"
-    assert books.hook_errors == {"before_chat: UsageError": 1} and server.books.fetched == {}
+    assert books.code_errors == {"Customer.before_chat: UsageError": 1} and server.books.fetched == {}
 
 
 def test_nothing_is_sent_in_virtual_time():

@@ -10,7 +10,7 @@ from chatload import cli
 from chatload.chat.script import load_script
 from chatload.errors import UsageError
 from chatload.features.init import command
-from chatload.features.workloads import name_of, path_of
+from chatload.features.workloads import _AS_LOCUST, name_of, path_of
 from chatload.run.settings import OptionGroup, options_of
 from chatload.target import read_rules
 
@@ -144,7 +144,7 @@ def test_a_run_becomes_the_locust_process(monkeypatch):
     became = []
     monkeypatch.setattr("os.execv", lambda program, words: became.append(words[1:]))
     CliRunner().invoke(cli.main, ["run", "soak", "--host", "http://h", "-t", "24h", "--help"], standalone_mode=False)
-    assert became == [["-P", "-m", "locust", "-f", str(path_of("soak")), "--host", "http://h", "-t", "24h", "--help"]]
+    assert became == [["-P", "-c", _AS_LOCUST, "-f", str(path_of("soak")), "--host", "http://h", "-t", "24h", "--help"]]
 
 
 @pytest.mark.parametrize("host", ['http://a"b', "http://a'b", "http://h\nx", "http://h;ls", "http://$(ls)"])

@@ -224,6 +224,29 @@ def test_bursts_say_what_the_sessions_are_worth():
     assert "independent" not in markdown(summary(bursts=alone))
 
 
+def test_what_seldom_happens_is_said_where_it_did():
+    changed = summary(other_users={"classes": [], "requests": 7, "failed": 0})
+    changed["requests"]["keys_replaced"], changed["sessions"]["offline_notices"] = 1200, 1
+    before, text = markdown(summary()), markdown(changed)
+    for said, heading in (
+        ("widgets said 1 time that the chat server is offline", "Verdicts"),
+        ("the server replaced the secure key of a chat 1 200 times", "Requests"),
+        ("other code: 7 requests, none failed; chatload does not judge these", "Requests"),
+    ):
+        sentence = f"{said[0].upper()}{said[1:]}"
+        assert sentence[:20] not in before
+        assert f"{heading}\n" in text[: text.index(sentence)].rpartition("#### ")[2], said
+
+
+def test_requests_of_other_users_that_failed_are_in_the_lead():
+    others = {"classes": ["Reader", "Visitor"], "requests": 40, "failed": 12}
+    said = "Other users of the locustfile (Reader, Visitor): 12 of 40 requests failed; chatload does not judge these"
+    lead, _, rest = markdown(summary(other_users=others)).partition("Verdicts")
+    assert said in lead and "Other users" not in rest
+    idle = markdown(summary(other_users={**others, "requests": 0, "failed": 0}))
+    assert "Other users of the locustfile (Reader, Visitor): no request;" in idle.partition("Verdicts")[2]
+
+
 def test_words_from_outside_stay_words():
     hostile = summary(
         name=HOSTILE,

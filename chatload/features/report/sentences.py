@@ -252,6 +252,32 @@ def resent(requests: Mapping[str, Any]) -> str:
     return f"{words.plural(count, 'request')} sent again: the server had closed the idle connection"
 
 
+def keys_replaced(summary: Mapping[str, Any]) -> str:
+    """Return how often the server replaced secure keys; empty where it never did."""
+    count = summary["requests"]["keys_replaced"]
+    return f"the server replaced the secure key of a chat {words.plural(count, 'time')}" if count else ""
+
+
+def offline_notices(summary: Mapping[str, Any]) -> str:
+    """Return how often widgets said that the chat server is offline; empty where none did."""
+    count = summary["sessions"]["offline_notices"]
+    return f"widgets said {words.plural(count, 'time')} that the chat server is offline" if count else ""
+
+
+def other_users(summary: Mapping[str, Any]) -> str:
+    """Return what the requests of users that hold no chats came to; empty if there are none."""
+    others = summary["other_users"]
+    if not others["classes"] and not others["requests"]:
+        return ""
+    named = f"users of the locustfile ({', '.join(others['classes'])})" if others["classes"] else "code"
+    sent = words.plural(others["requests"], "request")
+    if others["failed"]:
+        said = f"{words.number(others['failed'])} of {sent} failed"
+    else:
+        said = f"{sent}, none failed" if others["requests"] else "no request"
+    return f"other {named}: {said}; chatload does not judge these"
+
+
 def arrivals(summary: Mapping[str, Any]) -> str:
     """Return how the chats of an open workload started; empty for a closed workload."""
     arrivals = summary.get("arrivals") or {}

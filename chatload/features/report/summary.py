@@ -107,6 +107,11 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
         "fetches": fetches(books),
+        "other_users": {
+            "classes": list(reader.settings.other_user_classes),
+            "requests": books.other_requests,
+            "failed": books.other_failed,
+        },
         "by_class": {name: _of_class(reader.of_class(name), own, gate) for name, own in facts.by_class.items()},
         "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
@@ -162,6 +167,7 @@ def _of_sessions(reader: RunReader, facts: Facts, gate: Gate) -> dict[str, Any]:
             "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
             "common_silence": None if silence is None else asdict(silence),
             **endings(facts),
+            "offline_notices": books.offline,
         },
         "rates": rates(facts, gate.confidence, gate.incident_size),
         "exposure": exposure(facts, gate.confidence, gate.incident_size),
@@ -371,9 +377,9 @@ def invalid_reasons(books: Books) -> list[str]:
     if books.exhausted:
         never = words.plural(books.exhausted, "request")
         reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
-    for what, count in sorted(books.hook_errors.items()):
+    for what, count in sorted(books.code_errors.items()):
         reasons.append(
-            f"a hook of the locustfile failed {words.plural(count, 'time')} ({what}): not the load asked for"
+            f"code of the user classes failed {words.plural(count, 'time')} ({what}): not the load asked for"
         )
     if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
         arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
@@ -431,7 +437,12 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
         for name, gap in (("min", gaps["max"]), ("p1", gaps["p99"]), ("p50", gaps["p50"]))
     }
     return {
-        "requests": {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation},
+        "requests": {
+            "total": books.sent.total(),
+            "resent": books.resent,
+            "keys_replaced": books.rotations,
+            "by_operation": by_operation,
+        },
         "refresh": {
             "count": books.gap.count,
             "lateness_s": _tail(books.lateness),

@@ -70,7 +70,11 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
         **({"classes": ("By user class", (*class_blocks(summary), *more.classes))} if summary.get("by_class") else {}),
         "requests": (
             "Requests",
-            (*(more.requests or (_requests(summary), _durations(summary))), *fetch_blocks(summary)),
+            (
+                *(more.requests or (_requests(summary), _durations(summary))),
+                *fetch_blocks(summary),
+                *_about_requests(summary),
+            ),
         ),
         "time": ("Over time", (*more.time, *_drift(summary, more.drift))),
         "drops": ("Why dropped", (*_drops(summary), *more.drops)),
@@ -105,6 +109,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
         yield doc.Sentence(censored, Tone.WARN)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
         yield doc.Sentence(answer, strong=True)
+    if _others_failed(summary):
+        yield doc.Sentence(sentences.other_users(summary), Tone.WARN)
     if summary["settings"].get("insecure"):
         yield doc.Sentence("TLS certificates not verified (--insecure)", Tone.WARN, strong=True)
 
@@ -185,7 +191,7 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     if by_verdict[Verdict.CUT_OFF]:
         confirmed, cut = words.number(sessions["cut_off_confirmed"]), words.number(by_verdict[Verdict.CUT_OFF])
         yield doc.Sentence(f"the server confirmed the goodbye of {confirmed} of the {cut} cut_off sessions")
-    for said in (sentences.exposure(summary), sentences.dropped_by_age(summary)):
+    for said in (sentences.exposure(summary), sentences.dropped_by_age(summary), sentences.offline_notices(summary)):
         if said:
             yield doc.Sentence(said)
     if summary["books"]["balanced"]:
@@ -221,6 +227,15 @@ def _requests(summary: Mapping[str, Any]) -> doc.Block:
     said = ", ".join(f"{words.number(n)} {name}" for name, n in others.items())
     headings = ("operation", "sent", *STATUS_TABLE, "other")
     return doc.table("Requests", headings, rows, caption=f"other: {said}" if said else "")
+
+
+def _others_failed(summary: Mapping[str, Any]) -> bool:
+    return bool(summary["other_users"]["failed"])
+
+
+def _about_requests(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
+    others = "" if _others_failed(summary) else sentences.other_users(summary)  # those that failed are in the lead
+    yield from (doc.Sentence(said) for said in (sentences.keys_replaced(summary), others) if said)
 
 
 def _durations(summary: Mapping[str, Any]) -> doc.Block:

@@ -3,11 +3,13 @@
 Fault: Locust updates its statistics in a listener of `events.request`, 7 us per request: a quarter of the time of a
 refresh. Locust 2.47.0, stats.py and runners.py. No upstream issue found.
 
-If another listener is registered, every request fires the event as Locust does.
+If another listener is registered, every request fires the event as Locust does. The one of this module counts only
+requests that are neither of chats nor of hooks.
 """
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from locust import stats as locust_stats
@@ -31,11 +33,14 @@ class RequestFailed(Exception):
 class LocustStatistics:
     """Reports the requests of one environment to Locust."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, on_other: Callable[[bool], None]) -> None:
+        """on_other: called with each request that another user reports, such as an HttpUser: whether it failed."""
         self._stats = environment.stats
         self._event = environment.events.request
         self._listeners: list[Any] = self._event._handlers
-        self._locusts_own = [each for each in self._listeners if each.__module__ == "locust.runners"]
+        self._on_other = on_other
+        self._event.add_listener(self._other_request)
+        self._usual = [each for each in self._listeners if each.__module__ in ("locust.runners", __name__)]
         self._times_ms: defaultdict[str, list[float]] = defaultdict(list)
         self._bytes: defaultdict[str, int] = defaultdict(int)
 
@@ -43,7 +48,7 @@ class LocustStatistics:
         sent = result.received_at if result.sent_at is None else result.sent_at
         took_ms = (result.received_at - sent) * 1000
         good = reply.outcome is _FINE or reply.outcome is _ENDED
-        if not good or self._listeners != self._locusts_own:
+        if not good or self._listeners != self._usual:
             self._event.fire(
                 request_type=REQUEST_TYPE,
                 name=operation,
@@ -69,6 +74,10 @@ class LocustStatistics:
             exception=RequestFailed(why) if why else None,
             context={},
         )
+
+    def _other_request(self, request_type: str, exception: BaseException | None, **_: Any) -> None:
+        if request_type not in (REQUEST_TYPE, FETCH_TYPE):
+            self._on_other(exception is not None)
 
     def flush(self) -> None:
         """Add all buffered requests to Locust's statistics."""
