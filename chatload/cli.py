@@ -115,7 +115,8 @@ def main() -> None:
 @click.option("--confidence", type=CONFIDENCE, help="Confidence to demand. Default: the run's, or 95.")
 @click.option(
     "--allow-inconclusive", is_flag=True,
-    help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
+    help="An inconclusive threshold does not fail the run, if what was seen keeps it. A run that tested nothing does "
+    "not pass.",
 )  # fmt: skip
 @click.option(
     "--judge", "part", metavar="PART",

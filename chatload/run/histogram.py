@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, log
+from math import ceil, exp, inf, log
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -156,8 +156,8 @@ class Histogram:
         return made
 
     def quantile(self, q: float) -> float | None:
-        """Return the q-quantile (0..1) in seconds; None if nothing was counted."""
-        return self.value_at(q * (self.count - 1)) if self.count else None
+        """Return the q-quantile (0..1) in seconds, by the nearest rank; None if nothing was counted."""
+        return self.value_at(nearest_rank(q, self.count)) if self.count else None
 
     def _find(self, rank: float) -> tuple[int | None, float, float]:
         """Return the bucket of the sample with `rank` smaller ones (None: it counted as 0), minimum and maximum."""
@@ -235,6 +235,15 @@ class Histogram:
 StoredHistogram = Annotated[Histogram, PlainValidator(Histogram.from_dict)]
 
 
+def nearest_rank(q: float, count: int) -> int:
+    """Return how many of `count` samples are smaller than the q-quantile (0..1), at least 0.
+
+    The quantile is the smallest sample that a share q of them does not exceed (nearest rank, the inverse of the
+    empirical distribution function: definition 1 of Hyndman and Fan 1996).
+    """
+    return max(0, ceil(q * count - 1e-9) - 1)
+
+
 def _edge(key: int) -> float:
     """Return the largest value (seconds) that falls into a bucket."""
     return exp(key * _GAMMA_LOG)
@@ -297,12 +306,12 @@ class CensoredHistogram:
         """
         if not self.count:
             return None
-        rank, known = q * (self.count - 1), self.observed.count
+        rank, known = nearest_rank(q, self.count), self.observed.count
         if q == 1.0:
             return self.maximum
-        if int(rank) < known:
+        if rank < known:
             return Reading(self.observed.value_at(rank))
-        return Reading(self._least(int(rank)), over=True)
+        return Reading(self._least(rank), over=True)
 
     def figure(self, q: float) -> float | None:
         """Return the q-quantile as one number, for comparison with another such number.

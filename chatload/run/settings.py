@@ -546,8 +546,8 @@ class RunSettings:
     )  # fmt: skip
     allow_inconclusive: bool = _option(
         False, "--allow-inconclusive", FLAG,
-        "A threshold that too few sessions leave undecided does not fail the run. A run in which no session was "
-        "accepted tested nothing all the same.",
+        "A threshold that too few sessions leave undecided does not fail the run, if what was seen keeps it. A run in "
+        "which no session was accepted tested nothing all the same.",
     )  # fmt: skip
     judge: str = _option(
         STEADY, "--judge", JUDGE,

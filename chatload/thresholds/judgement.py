@@ -70,6 +70,11 @@ class Judgement:
     incident_size: int | None = None
     why: str = ""
 
+    @property
+    def is_kept_as_seen(self) -> bool:
+        """Whether what was observed keeps the threshold, or nothing was: possible events count as having occurred."""
+        return self.value is None or self.threshold.holds(self.value)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON.
 

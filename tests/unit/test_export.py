@@ -102,7 +102,7 @@ def test_windows_hold_what_was_added_in_each(run, tmp_path):
     assert Counter({o: n for o in Outcome if (n := second[f"outcome_{o}"])}) == {
         "0/false": 2, "1/false": 1, "connection": 1,
     }  # fmt: skip
-    assert first["getmessages_latency_p99_s"] == pytest.approx(0.3, rel=0.02)
+    assert first["getmessages_latency_p99_s"] == pytest.approx(0.5, rel=0.02)
     assert second["getmessages_latency_p50_s"] == pytest.approx(0.6, rel=0.02)
     assert [w["lateness_p99_s"] for w in (first, second)] == pytest.approx([0.01, 0.02], rel=0.02)
     assert (first["gap_max_s"], first["gap_max_over_s"]) == (3.0, None)

@@ -150,6 +150,17 @@ LATENCY = "GetMessages.latency.p99 < 3s"
 
 
 @pytest.mark.parametrize(
+    ("unproven", "expected"), [(0, "passed"), (1, "inconclusive"), (14, "inconclusive")]
+)  # 1 of 20 is above 1 %
+def test_allowed_is_what_too_few_sessions_leave_undecided(unproven: int, expected: str) -> None:
+    books = healthy(20 - unproven)
+    for _ in range(unproven):
+        session(books, "dropped_unproven", "c")
+    assert result(books, make_gate(("dropped.rate < 1%",))) == "inconclusive"
+    assert result(books, make_gate(("dropped.rate < 1%",), allow_inconclusive=True)) == expected
+
+
+@pytest.mark.parametrize(
     ("verdict", "chat_id", "metric"),
     [
         ("refused", "", "unserved.rate"),

@@ -3,8 +3,10 @@
 from math import exp, log
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.run.histogram import RELATIVE_ERROR, Histogram, nearest_rank
 
 GROWTH = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 
@@ -135,3 +137,11 @@ def test_what_was_added_since_has_extremes_at_the_edges_of_its_buckets():
     assert (mixed.minimum, mixed.maximum) == (0.0, 1.0)
     low = filled(4.0, 1.0).since(filled(4.0))
     assert (low.minimum, low.maximum) == (1.0, pytest.approx(edge(0)))
+
+
+@given(st.integers(1, 2000), st.sampled_from([0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0]))
+def test_a_quantile_is_the_smallest_sample_that_its_share_does_not_exceed(count, q):
+    rank = nearest_rank(q, count)
+    assert 0 <= rank < count
+    assert (rank + 1) / count >= q - 1e-9
+    assert rank == 0 or rank / count < q
