@@ -40,9 +40,11 @@ def test_its_commands_do_what_the_page_says(tmp_path):
     said = done.stdout
     runs = sorted((tmp_path / "first" / "reports").glob("*/run.sqlite"))
     summaries = [summary_of(run.parent) for run in sorted(runs, key=lambda run: run.stat().st_ctime)]
-    # Too few chats in six seconds; another timeout; too few chats.
-    for code, expected, summary in zip(re.findall(r"^EXIT (\d+)", said, re.M), "414", summaries, strict=True):
-        assert code == expected or fails_by_stalls_alone(summary, ("pass", "inconclusive")), said
+    # Too few chats in six seconds; another timeout, with drops in bursts or not; too few chats.
+    for code, expected, summary in zip(
+        re.findall(r"^EXIT (\d+)", said, re.M), ("4", "14", "4"), summaries, strict=True
+    ):
+        assert code in expected or fails_by_stalls_alone(summary, ("pass", "inconclusive")), said
     words = " ".join(said.split())
     assert "were or may have been dropped by the server" in words and "The timeout of 45 s is probably wrong" in words
     lower, upper = map(float, re.search(r"^timeout +[\d.]+ s +([\d.]+) s to ([\d.]+) s", said, re.M).groups())

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from chatload.features.report.sentences import answer
 from chatload.features.report.tiles import tiles
 from chatload.features.report.view import summary_document
 from chatload.render import markdown as writer
@@ -134,6 +135,14 @@ def test_the_tile_of_a_threshold_that_failed_is_bad():
     late = threshold("lateness.p99 < 500ms", "fail")
     assert bad(late) == [*before, "generator lateness p99"]
     assert bad({**late, "result": "inconclusive"}, threshold("margin.p1 > 0", "pass")) == before
+
+
+def test_sessions_that_failed_are_in_the_answer_and_no_tile_is_good():
+    made = summary()
+    made["rates"]["failed"].update(least=4, most=4, of=40)
+    assert answer(made).endswith("; 4 failed (10.0 %)") and not answer(summary()).endswith("%)")
+    served = next(tile for tile in tiles(made) if tile.label == "served")
+    assert "4 failed later" in served.detail and Tone.GOOD not in {tile.tone for tile in tiles(made)}
 
 
 def undecided(**changes):

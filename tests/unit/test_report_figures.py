@@ -176,6 +176,18 @@ def test_bursts_and_incidents_are_marked_and_close_ones_of_a_kind_are_one_line()
     assert [i for i, n in enumerate(dropped.series[0].values) if n] == list(range(0, 30, 7))
 
 
+def test_chats_that_a_restart_lost_are_in_the_overview():
+    lost = Books()
+    lost.verdicts["failed"] = 40
+    chart = overview_chart(over_time([Window(0.0, 1.0, 40, Books()), Window(1.0, 2.0, 0, lost)], summary_of(2.0)))
+    _, below = chart.panels
+    assert [(series.name, series.values) for series in below.series] == [("failed", [0, 40])]
+    assert chart.shows == (
+        "Sessions open, and the 95th percentile of GetMessages' latency (right, log scale); below, sessions lost in each "
+        "1 s: failed."
+    )
+
+
 def coloured_line(rows, name):
     channels = {"x": charts.x("t", "t"), "y": charts.y("n", "n"), "color": charts.colour("what", {name: "red"})}
     return charts.layer([{**row, "what": name} for row in rows], {"type": "line"}, **channels)

@@ -20,10 +20,9 @@ _BARS, _MOST_BARS, _GROWS = 30, 90, 1.25
 def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
     """The share of each verdict, a dot, with its bounds, a line; no chart where no session ended."""
     by_verdict = summary["sessions"]["by_verdict"]
-    total = sum(by_verdict.values())
-    if not total:
+    if not sum(by_verdict.values()):
         return
-    rows = []
+    rows: list[dict[str, Any]] = []
     for verdict, count in by_verdict.items():
         rate = summary["rates"][verdict]
         # Without a chat that was seen to its end, the share of those that ended well has no value, or no bounds.
@@ -35,7 +34,7 @@ def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
     share = {"type": "quantitative", "title": "share of the sessions, % (root scale)",
              "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
              "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
-    said = ", ".join(f"{verdict} {words.percent(n / total)}" for verdict, n in by_verdict.items() if n)
+    said = ", ".join(f"{row['name']} {words.percent(row['at'] / 100)}" for row in rows if row["at"])
     heading, spec = "Share of each verdict with its bounds", charts.intervals(rows, share)
     yield Chart(heading, spec, "a dot is the share, a line its bounds", f"{heading}: {said}")
 

@@ -29,6 +29,8 @@ _ENDING_COLOURS = {
     "dropped_late": "var(--v-late)", "dropped_unproven": "var(--v-unproven)", "dropped_early": "var(--v-early)",
     "gave_up": "var(--v-gave)", "failed": "var(--v-failed)", "refused": "var(--v-refused)",
 }  # fmt: skip
+#: Endings of sessions that were lost without being dropped, as the overview names them.
+_NOT_DROPPED = {"failed": "failed", "refused": "refused", "gave_up": "gave up"}
 _STATE_COLOURS = {
     "held": "var(--area)", "opening": "var(--v-refused)", "retrying": "var(--v-late)", "leaving": "var(--c6)",
 }  # fmt: skip
@@ -207,7 +209,7 @@ def _quantiles(latency: CensoredHistogram) -> dict[str, Reading]:
 
 
 def overview_chart(run: RunOverTime) -> TimeChart | None:
-    """Open sessions, 95th percentile of GetMessages, drops and incidents; None without windows."""
+    """Open sessions, 95th percentile of GetMessages, lost sessions and incidents; None without windows."""
     if not run.columns:
         return None
     p95 = _percentile_series(run, "GetMessages", "p95", "GetMessages p95", right=True)
@@ -215,11 +217,20 @@ def overview_chart(run: RunOverTime) -> TimeChart | None:
     sessions, seconds = ValueAxis("sessions", Unit.COUNT, least=1), ValueAxis("latency", Unit.SECONDS, log=True)
     panels = [Panel(sessions, [opened, p95], seconds, 190)]
     said = "Sessions open, and the 95th percentile of GetMessages' latency (right, log scale)"
-    if any(column.dropped for column in run.columns):
-        drops = [column.dropped for column in run.columns]
-        series = [TimeSeries("dropped, surely or possibly", "var(--v-late)", drops, MarkKind.BARS)]
-        panels.append(Panel(ValueAxis("drops", Unit.COUNT), series, height=60))
-        said += f"; below, sessions dropped in each {_lasting(run)}"
+    lost = [
+        TimeSeries(name, colour, counts, MarkKind.BARS)
+        for name, colour, counts in (
+            ("dropped, surely or possibly", "var(--v-late)", [column.dropped for column in run.columns]),
+            *(
+                (name, _ENDING_COLOURS[verdict], [column.endings.get(verdict, 0) for column in run.columns])
+                for verdict, name in _NOT_DROPPED.items()
+            ),
+        )
+        if any(counts)
+    ]
+    if lost:
+        panels.append(Panel(ValueAxis("lost", Unit.COUNT), lost, height=60))
+        said += f"; below, sessions lost in each {_lasting(run)}: {', '.join(series.name for series in lost)}"
     return run.chart("", f"{said}.{legend(run)}", *panels)
 
 

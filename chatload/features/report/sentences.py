@@ -61,11 +61,17 @@ def _longer_run(summary: Mapping[str, Any]) -> str:
 
 
 def answer(summary: Mapping[str, Any]) -> str:
-    """Return how many of the accepted sessions were dropped, and how, in one sentence."""
+    """Return how many of the accepted sessions were dropped, and how, and how many failed, in one sentence."""
+    if not summary["sessions"]["accepted"]:
+        return _nothing_tested(summary)
+    failed = summary["rates"]["failed"]
+    count, of = failed["least"], failed["of"]
+    return _drops(summary) + (f"; {words.number(count)} failed ({words.percent(count / of)})" if count else "")
+
+
+def _drops(summary: Mapping[str, Any]) -> str:
     sessions = summary["sessions"]
     accepted, ended = sessions["accepted"], sum(sessions["by_verdict"].values())
-    if not accepted:
-        return _nothing_tested(summary)
     of = f"{words.number(accepted)} accepted sessions" if accepted < ended else words.plural(accepted, "session")
     dropped = summary["rates"]["dropped"]
     surely, possibly = dropped["least"], dropped["most"] - dropped["least"]

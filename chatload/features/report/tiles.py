@@ -60,7 +60,8 @@ def _dropped(summary: Mapping[str, Any]) -> Tile:
     elif rate["low"] is not None:
         bounds = words.bounds(rate) if most else words.under(rate)
         detail += f"; {bounds} with {words.confidence(rate['confidence'])} confidence"
-    good = Tone.PLAIN if exposure["censored"] else Tone.GOOD
+    # Sessions that failed are lost too, although none of them was dropped.
+    good = Tone.PLAIN if exposure["censored"] or summary["rates"]["failed"]["least"] else Tone.GOOD
     tone = Tone.BAD if least else Tone.WARN if most else good
     return Tile("dropped", _between(least / of, most / of), detail, tone)
 
@@ -78,7 +79,11 @@ def _served(summary: Mapping[str, Any]) -> Tile:
         return Tile("served", _NOTHING, "no session ended", Tone.WARN)
     accepted = rate["of"] - rate["most"]
     detail = f"{words.number(accepted)} of {words.plural(rate['of'], 'session')} accepted"
-    return Tile("served", words.percent(accepted / rate["of"]), detail, Tone.WARN if rate["most"] else Tone.GOOD)
+    failed = summary["rates"]["failed"]["least"]
+    if failed:
+        detail += f"; {words.number(failed)} failed later"
+    tone = Tone.WARN if rate["most"] or failed else Tone.GOOD
+    return Tile("served", words.percent(accepted / rate["of"]), detail, tone)
 
 
 def _get_messages(summary: Mapping[str, Any]) -> Tile:

@@ -200,15 +200,15 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
 
 def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> doc.Table:
     rows = []
-    total = sum(by_verdict.values())
     for verdict, count in by_verdict.items():
-        kind = Tone(tone(verdict)) if count else Tone.SOFT
-        cells = (words.number(count), words.percent(count / total), words.bounds(rates[verdict]))
+        kind, rate = Tone(tone(verdict)) if count else Tone.SOFT, rates[verdict]
+        share = "" if rate["rate"] is None else words.percent(rate["rate"])
+        cells = (words.number(count), share, words.bounds(rate))
         name = doc.TableCell(verdict, kind)
         rows.append(doc.TableRow((name, *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind))
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
-        f"bounds: one-sided, each with {confidence} confidence, of the share of the sessions that count for the verdict"
+        f"share: of the sessions whose end counts for the verdict; bounds: one-sided, each with {confidence} confidence"
     )
     shown = [*doc.columns(("verdict", "sessions", "share", "bounds")), doc.TableColumn("meaning", "w", page_only=True)]
     return doc.Table("Verdicts", shown, rows, caption)
