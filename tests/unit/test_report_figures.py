@@ -182,10 +182,7 @@ def test_chats_that_a_restart_lost_are_in_the_overview():
     chart = overview_chart(over_time([Window(0.0, 1.0, 40, Books()), Window(1.0, 2.0, 0, lost)], summary_of(2.0)))
     _, below = chart.panels
     assert [(series.name, series.values) for series in below.series] == [("failed", [0, 40])]
-    assert chart.shows == (
-        "Sessions open, and the 95th percentile of GetMessages' latency (right, log scale); below, sessions lost in each "
-        "1 s: failed."
-    )
+    assert chart.shows.endswith("; below, sessions lost in each 1 s: failed.")
 
 
 def coloured_line(rows, name):
