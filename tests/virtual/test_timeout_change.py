@@ -7,6 +7,7 @@ from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault
 from chatload.virtual.network import NetworkModel, Stalls
 from tests.virtual.schedules import Schedule
+from tests.virtual.test_probe import probed, server_of
 from tests.virtual.truth import contradictions, expired_after, misplaced_blames
 
 TIMEOUT_S, CHANGED_AT_S = 5.0, 12.0
@@ -67,3 +68,32 @@ def test_a_lengthened_timeout_drops_only_chats_that_were_late_by_both(server):
     assert {timeout_s for _, timeout_s in drops} == {5.0, 6.0}
     assert {record.verdict for record, _ in drops} <= {"dropped_late", "dropped_unproven"}
     assert {record.blame for record, _ in drops} <= {"generator", ""}
+
+
+# -- the probe -----------------------------------------------------------------------------------------
+
+
+def probed_during_change(answer, at_s, timeout_s, open_chats):
+    fault = Fault("timeout_change", from_s=at_s, timeout_s=timeout_s, open_chats=open_chats)
+    return probed(server_of(TIMEOUT_S, dropped_answer=answer), faults=[fault], configured_s=TIMEOUT_S)[0]
+
+
+@pytest.mark.parametrize("answer", ["0/true", "2"])
+@pytest.mark.parametrize("timeout_s", [4.0, 5.25])
+def test_a_probe_during_a_change_for_open_chats_measures_one_of_both(answer, timeout_s):
+    found = probed_during_change(answer, 2.5, timeout_s, True)
+    assert any(found.timeout_lower_s <= real_s <= found.timeout_upper_s for real_s in (TIMEOUT_S, timeout_s))
+
+
+@pytest.mark.parametrize("answer", ["0/true", "2"])
+@pytest.mark.parametrize("timeout_s", [2.5, 4.0])
+def test_a_probe_during_a_change_for_new_chats_has_one_value_within_its_bounds_or_says_that_answers_contradict(
+    answer, timeout_s
+):
+    for at_s in (0.5, 2.5):
+        found = probed_during_change(answer, at_s, timeout_s, False)
+        said = "answers contradict each other" in str(found.warnings)
+        has = [found.timeout_lower_s <= real_s <= found.timeout_upper_s for real_s in (TIMEOUT_S, timeout_s)]
+        assert any(has) or said
+        # Where only new chats die sooner, and nothing dates their ends, the bounds must not exclude both.
+        assert all(has) or not said or answer == "0/true"
