@@ -407,6 +407,8 @@ class ChatEngine:
         record.generator_s = own
         if finding.verdict is Verdict.FAILED:
             self.settings.server.lost_in_time = True
+        if finding.verdict is Verdict.DROPPED_EARLY and EndCause.INACTIVITY in (self._cause, self.transcript.cause):
+            self.settings.server.drops_in_time = True
         if finding.verdict is Verdict.DROPPED_LATE:
             if exchange.reply.outcome is _ENDED:
                 self.settings.server.tells_silent_ends = True

@@ -101,18 +101,21 @@ class ObservedServer:
     clock: the clock that stamps events.
     outlived_timeout: a chat went on after a silence that was surely longer than the timeout.
     lost_in_time: a chat whose every refresh was in time was answered statusCode 2.
+    drops_in_time: a chat whose every refresh was in time was removed for inactivity: its timeout was shorter.
     tells_silent_ends: a chat that surely ended by its silence was answered 0/true.
     hands_chats_on: a chat went on after its only agent had left. Then an agent's ParticipantLeft alone does not show
         that the agent ended the chat.
     replaces_keys: the server has replaced a secure key.
 
     After outlived_timeout, lost_in_time, tells_silent_ends or replaces_keys, a statusCode 2 after a silence does not
-    show that the silence was the cause.
+    show that the silence was the cause. After drops_in_time, a removal for inactivity does not show that the silence
+    was too long by the configured timeout.
     """
 
     clock: ServerClock = field(default_factory=ServerClock)
     outlived_timeout: bool = False
     lost_in_time: bool = False
+    drops_in_time: bool = False
     tells_silent_ends: bool = False
     hands_chats_on: bool = False
     replaces_keys: bool = False

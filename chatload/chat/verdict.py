@@ -121,6 +121,8 @@ def _server_says(evidence: EndEvidence, upper: float) -> Finding | None:
     else:
         return None
     if upper > timeout_s or evidence.contacts.untold_gap:
+        if evidence.settings.server.drops_in_time and _doubt_of_ended(evidence):
+            return _unproven(f"{why}, and before that a chat that was refreshed in time: its timeout may be shorter")
         return Finding(Verdict.DROPPED_LATE, why)
     why = f"{why} though every refresh was within {timeout_s:g} s: its timeout is shorter"
     return Finding(Verdict.DROPPED_EARLY, why)

@@ -47,6 +47,7 @@ SEEN = {
     "duplicate": ((0, False), (4.0, 4.25)),
     "lost": ("nothing", ()),
     "restart": ("refused", ()),
+    "timeout_change": ((0, False), (4.0,)),
 }
 
 
@@ -68,7 +69,7 @@ def test_every_kind_is_tested():
 
 @pytest.mark.parametrize("kind", SEEN)
 def test_what_each_kind_answers_and_whether_it_is_a_contact(kind):
-    chat = Chat(Fault(kind, delay_s=0.25, from_s=1.0))
+    chat = Chat(Fault(kind, delay_s=0.25, from_s=1.0, timeout_s=10.0))
     expected, contacts = SEEN[kind]
     answer = chat.ask(4.0)
     assert seen(answer) == expected
@@ -123,6 +124,39 @@ def test_requestchat_meets_status_2_as_a_refusal_and_early_end_not_at_all():
         0,
         False,
     )
+
+
+def changed(timeout_s, until_s=None, open_chats=True):
+    return Chat(Fault("timeout_change", from_s=6.0, until_s=until_s, timeout_s=timeout_s, open_chats=open_chats))
+
+
+@pytest.mark.parametrize(
+    "fault, last, end",
+    [
+        ((4.0,), 3.0, 7.0),  # the silence counts from the last contact, not from the change
+        ((4.0,), 0.0, 6.0),  # a chat that has been silent for longer is dropped at the change, not before it
+        ((15.0,), 1.0, 16.0),
+        ((0.0,), 1.0, None),
+        ((4.0, 6.5), 3.0, 13.0),  # the timeout is the configured one again before the new one is over
+        ((15.0, 12.0), 1.0, 12.0),
+        ((4.0, None, False), 3.0, 13.0),
+    ],
+)
+def test_a_changed_timeout_drops_an_open_chat_when_the_ledger_says(fault, last, end):
+    chat = changed(*fault)
+    if last:
+        chat.ask(last)
+    row = chat.row(40.0)
+    assert (row["ended_at"], row["end_reason"]) == (end, None if end is None else "expired")
+    own = end is None or end - last in (10.0, 12.0 - last)
+    assert row["detail"] == ("" if own else f"timeout changed to {fault[0]:g} s")
+
+
+def test_a_timeout_that_is_changed_for_new_chats_only_is_theirs_for_all_their_life():
+    chat = changed(4.0, 8.0, open_chats=False)
+    for at in (7.0, 9.0):
+        chat.service.process(at, "RequestChat", None, {"nickname": "Bea"})
+    assert [row["ended_at"] for row in chat.service.ledger_rows(30.0)] == [10.0, 11.0, 19.0]
 
 
 # -- the plan ----------------------------------------------------------------------------------
@@ -217,6 +251,12 @@ MISTAKES = [
     ('[[fault]]\nkind = "restart"\nchance = 0.5', "fault[1].kind", "no chance"),
     ('[[fault]]\nkind = "restart"\noperations = ["GetMessages"]', "fault[1].kind", "no operations"),
     ('[[fault]]\nkind = "duplicate"\nreaches = false', "fault[1].reaches", "duplicate"),
+    ('[[fault]]\nkind = "timeout_change"', "fault[1].timeout_s", "the new timeout"),
+    ('[[fault]]\nkind = "timeout_change"\ntimeout_s = 0.5', "fault[1].timeout_s", "1..1728000 s"),
+    ('[[fault]]\nkind = "timeout_change"\ntimeout_s = 5\nchance = 0.5', "fault[1].kind", "no chance"),
+    ('[[fault]]\nkind = "timeout_change"\ntimeout_s = 5\nopen_chats = 1', "fault[1].open_chats", "true or false"),
+    ('[[fault]]\nkind = "slow"\ntimeout_s = 5', "fault[1].timeout_s", "timeout_change"),
+    ('[[fault]]\nkind = "slow"\nopen_chats = false', "fault[1].open_chats", "timeout_change"),
 ]
 
 

@@ -235,7 +235,13 @@ def test_drops_are_shown_with_their_blame(tmp_path: Path) -> None:
     assert " ".join(text.split()).startswith(
         "NOT JUDGED: 1 of 10 sessions was dropped because a refresh came too late (10.0 %); 1 more may have been"
     )
-    assert "blame" in text and "server" in text
+    assert "blame" in text and "server" in text and "the blame is not certain" not in text
+
+
+@pytest.mark.parametrize("other", ["dropped_early", "failed"])
+def test_the_blame_is_not_certain_where_the_timeout_may_be_shorter(tmp_path: Path, other: str) -> None:
+    text = " ".join(shown(make_run(tmp_path, ["dropped_late", other])).split())
+    assert "1 session ended for a reason that lateness does not explain" in text and "the blame is not certain" in text
 
 
 @pytest.mark.parametrize("n", [1, 3, 59, 208, 300, 12345])

@@ -105,6 +105,11 @@ CASES = {
     "8209 where the bounds are open": (evidence(2.005, None, LOST, cause=EndCause.INACTIVITY, code="8209"), LATE),
     "8209 after a failed request": (
         evidence(outcome=LOST, stamp=None, cause=EndCause.INACTIVITY, code="8209", attempts=[lost(1.0, 1.3)]), LATE),
+    "8209 from a server that has removed a chat in time": (
+        evidence(
+            stamp=None, cause=EndCause.INACTIVITY, code="8209", server=ObservedServer(drops_in_time=True)), OPEN),
+    "8209 from such a server, whose clock puts the end at the deadline": (
+        evidence(cause=EndCause.INACTIVITY, code="8209", server=ObservedServer(drops_in_time=True)), LATE),
     "8209 though in time": (evidence(1.0, None, LOST, cause=EndCause.INACTIVITY, code="8209"), EARLY),
     "8209 in time, after an answer that may have been of an ended chat": (
         evidence(1.0, None, cause=EndCause.INACTIVITY, code="8209", trail={"untold_gap": Blame.PLAN}), LATE),

@@ -131,6 +131,11 @@ FAULT_HABITS: dict[str, tuple[Fault, ...]] = {
     "takes requests twice": (Fault("duplicate", chance=0.2),),
     "takes requests twice, again late": (Fault("duplicate", chance=0.2, delay_s=1.3),),
     "fails to restore chats": (Fault("failed_restoration", chance=0.05),),
+    "shortens its timeout": (Fault("timeout_change", from_s=4.0, timeout_s=1.0),),
+    "shortens its timeout for new chats, for a while": (
+        Fault("timeout_change", from_s=3.0, until_s=12.0, timeout_s=1.0, open_chats=False),
+    ),
+    "lengthens its timeout": (Fault("timeout_change", from_s=4.0, timeout_s=8.0),),
     "drops answered requests": (Fault("drop_connection", chance=0.05),),
     "drops requests": (Fault("drop_connection", chance=0.05, reaches=False),),
 }

@@ -12,7 +12,7 @@ from tests.virtual.schedules import ALL_HABITS, draw
 
 #: `CHATLOAD_SCHEDULES` is for measurements that run the test many times.
 SCHEDULES = int(os.environ.get("CHATLOAD_SCHEDULES", "0")) or 2 * len(ALL_HABITS)
-CHATS = 350
+CHATS = 345
 
 
 def check_blame(schedule, blames):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from chatload.chat.contacts import ContactLog
@@ -18,7 +19,7 @@ from chatload.chat.record import SessionRecord
 from chatload.features.reconcile.compute import Contradiction, reconcile
 from chatload.features.reconcile.ledger import FIELDS, LedgerRow
 from chatload.virtual.driver import VirtualRun
-from chatload.vocabulary import Outcome, Verdict
+from chatload.vocabulary import Blame, Outcome, Verdict
 from tests.virtual.schedules import Schedule, draw
 
 CHATS = 340
@@ -38,9 +39,10 @@ def contradictions(
     """
     rows = [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger]
     found = reconcile(run.records, rows).contradictions
-    if 0 < schedule.server.flex_disconnect_timeout_s < schedule.timeout_s:
+    sooner = {row["chat_id"] for row in run.ledger if 0 < expired_after(schedule, row) < schedule.timeout_s}
+    if sooner:
         # By the timeout that the client was told, a chat that expired may have been ended early.
-        early = [replace(row, end_reason="early") if row.end_reason == "expired" else row for row in rows]
+        early = [replace(row, end_reason="early") if row.chat_id in sooner else row for row in rows]
         also = {item.chat_id for item in reconcile(run.records, early).contradictions}
         found = [item for item in found if item.chat_id in also]
     ledger = {row["chat_id"]: row for row in run.ledger}
@@ -56,6 +58,43 @@ def contradictions(
     return beyond, stated
 
 
+def expired_after(schedule: Schedule, row: Mapping[str, Any]) -> float:
+    """Return the timeout by which the server dropped a chat (seconds); 0 if it ended otherwise or has not ended."""
+    if row["end_reason"] != "expired":
+        return 0.0
+    _, changed, told = row["detail"].partition("timeout changed to ")
+    return float(told.removesuffix(" s")) if changed else schedule.server.flex_disconnect_timeout_s
+
+
+def misplaced_blames(schedule: Schedule, run: VirtualRun, logs: Mapping[str, ContactLog]) -> tuple[list[str], int]:
+    """Return the late drops that a shorter timeout caused, and not the generator or the network that is blamed.
+
+    The number is of those that came before any chat had shown the shorter timeout, which docs/truth.md states as an
+    assumption.
+    """
+    ledger = {row["chat_id"]: row for row in run.ledger}
+    sooner = [
+        (record, timeout_s)
+        for record in run.records
+        if record.chat_id and 0 < (timeout_s := expired_after(schedule, ledger[record.chat_id])) < schedule.timeout_s
+    ]
+    in_time = (Verdict.DROPPED_EARLY, Verdict.FAILED)
+    shown_at = min((record.ended_at for record, _ in sooner if record.verdict in in_time), default=inf)
+    wrong, stated = [], 0
+    for record, timeout_s in sooner:
+        if record.verdict != Verdict.DROPPED_LATE or record.blame not in (Blame.GENERATOR, Blame.NETWORK):
+            continue
+        share = record.generator_s if record.blame == Blame.GENERATOR else logs[record.chat_id].shares.network
+        assert record.gap_lower_s is not None and share is not None
+        if record.gap_lower_s - share <= timeout_s:
+            continue
+        if record.ended_at <= shown_at:
+            stated += 1
+        else:
+            wrong.append(f"chat {record.chat_id} is {record.verdict} with the blame {record.blame}: {record.why}")
+    return wrong, stated
+
+
 def _assumption(
     schedule: Schedule, item: Contradiction, record: SessionRecord, row: Mapping[str, Any], log: ContactLog
 ) -> str:
@@ -65,6 +104,10 @@ def _assumption(
             return "ended near the deadline"
         if record.learned_by == Outcome.UNRECOVERABLE and _failed_after_silence(row, schedule.timeout_s):
             return "failed after the silence"
+    # An agent who hands the chat on leaves too, and then silence ends it without an event.
+    untold = not schedule.server.customer_left_told and schedule.server.transfer_chance
+    if item.verdict == Verdict.ENDED_BY_AGENT and untold and item.ledger == "dropped_late":
+        return "an agent had left"
     unconfirmed = item.verdict == Verdict.GAVE_UP and not record.goodbye_confirmed
     delays = [fault.delay_s for fault in schedule.faults if fault.kind == "duplicate"]
     if unconfirmed and item.ledger == "dropped_late" and any(_came_again(row, delay_s) for delay_s in delays):
@@ -127,6 +170,9 @@ def check(
     seen.update("habit " + name for name in schedule.habits)
     wrong = [] if run.books.balanced() else [f"seed {seed}: the books do not balance: {run.books.to_dict()}"]
     beyond, stated = contradictions(schedule, run, logs)
+    misplaced, changed = misplaced_blames(schedule, run, logs)
+    stated["the timeout was not known to be shorter"] = changed
+    wrong += [f"seed {seed} {schedule.habits}: {text}" for text in misplaced]
     seen.update({f"stated: {name}": count for name, count in stated.items()})
     why = {record.chat_id: record.why for record in run.records}
     wrong += [f"seed {seed} {schedule.habits}: {item.sentence} ({why[item.chat_id]})" for item in beyond]

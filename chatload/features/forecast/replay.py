@@ -52,7 +52,7 @@ class MeasuredServer(NetworkModel):
     round trip. Each way takes half of that.
     """
 
-    restarts: tuple[Fault, ...] = ()
+    unasked: tuple[Fault, ...] = ()
 
     def __init__(self, conditions: Conditions, request_timeout_s: float, factor: float = 1.0, seed: int = 0) -> None:
         """factor: round trips are this much longer than they were measured."""

@@ -15,7 +15,7 @@ Both use the reading of the intervals that is least favourable to the claim, and
 chat that ended for another reason does not make it false."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from chatload.chat.contacts import LINGER_S
@@ -25,6 +25,9 @@ _INF = float("inf")
 #: Rounding errors are smaller than this (seconds).
 EXACT_S = 1e-6
 _BISECTIONS = 30
+#: The timeout of chats opened later seems to be shorter if so many of them ended, and meanwhile so many silences of the
+#: others were survived. Only silences near the bounds count, from and up to these parts of them.
+_LATER_ENDS, _EARLIER_SURVIVALS, _LONG, _AT_EDGE = 8, 5, 0.9, 1.01
 
 
 class TimeSpan(NamedTuple):
@@ -159,6 +162,32 @@ def bounds(silences: Sequence[ObservedSilence]) -> TimeoutBounds:
     if contradicts:
         lower, upper = upper, lower
     return TimeoutBounds(max(0.0, lower - EXACT_S), upper + EXACT_S, tuple(drops), tuple(odd), contradicts)
+
+
+def spanned(silences: Sequence[ObservedSilence], timeout: TimeoutBounds) -> TimeoutBounds:
+    """Return the bounds; if chats that were opened later seem to have a shorter timeout, bounds that span both values.
+
+    A server may apply a change to new chats only. Then each of them is dropped after a silence that chats opened before
+    survive at the same time, again and again. Under one timeout, about half of the chats that are asked at its edges
+    survive. A coarse sweep may end a group of chats at once, so the later chats must have ended at least one timeout
+    apart, and the bounds must be close to each other: otherwise they do not deny a shorter timeout.
+    """
+    if timeout.lower_s < _LONG * timeout.upper_s:
+        return timeout
+    long_s = _LONG * timeout.lower_s
+    lived = [silence for silence in silences if silence.survived_s >= long_s > 0]
+    last = max((silence.chat for silence in lived), default=-1)
+    later = [silence for silence in silences if silence.chat > last]
+    ended = [one for one in later if one.ended_by is not None and one.dropped_s <= _AT_EDGE * timeout.upper_s]
+    begun = min((silence.since.earliest for silence in ended), default=_INF)
+    meanwhile = sum(silence.since.earliest >= begun for silence in lived)
+    apart_s = max((silence.found.latest for silence in ended), default=-_INF) - begun
+    if len(ended) < _LATER_ENDS or meanwhile < _EARLIER_SURVIVALS or apart_s < 2 * timeout.lower_s:
+        return timeout
+    lower = max((silence.survived_s for silence in later if silence.ended_by is None), default=0.0)
+    upper = bounds([silence for silence in silences if silence.chat <= last]).upper_s
+    upper = upper if upper < _INF else longest_survived(silences)
+    return replace(timeout, lower_s=max(0.0, lower), upper_s=max(timeout.upper_s, upper), contradicts=True)
 
 
 def longest_survived(silences: Sequence[ObservedSilence]) -> float:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatload import __version__
+from chatload.features.probe.bounds import TimeoutBounds, spanned
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck
 from chatload.features.probe.probe import Probe
 from chatload.render import charts
@@ -55,7 +56,8 @@ class Measurement:
 
 def measurement(probe: Probe) -> Measurement:
     """Return what the probe has measured so far, or at its end."""
-    board, found, sweep = probe.board, probe.board.bounds, probe.board.sweep
+    board, sweep = probe.board, probe.board.sweep
+    found = spanned(board.silences, board.bounds)
     counts = {
         "survived": sum(silence.ended_by is None for silence in board.silences),
         "dropped": len(found.drops),
@@ -80,7 +82,7 @@ def measurement(probe: Probe) -> Measurement:
         longest_s=probe.settings.longest_s,
         interrupted=probe.interrupted,
         counts=counts,
-        warnings=list(_warnings(probe, counts)),
+        warnings=list(_warnings(probe, found, counts)),
     )
     # A single drop may have had another reason; so may all, if nothing shows that a chat was alive after its opening.
     if len(found.drops) < 2 or _no_chat_lived(probe):
@@ -125,8 +127,8 @@ def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | 
     return max(0.0, *known) if known else None, min(forgotten, default=None)
 
 
-def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
-    board, found = probe.board, probe.board.bounds
+def _warnings(probe: Probe, found: TimeoutBounds, counts: dict[str, int]) -> Iterator[str]:
+    board = probe.board
     told = len(found.drops) > 1 and not _no_chat_lived(probe)
     if _no_chat_lived(probe):
         yield (
@@ -146,9 +148,13 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
     elif configured is not None and board.longest_survived_s > configured:
         yield f"{configured:g} s are configured, but chats were silent for {board.longest_survived_s:.1f} s and lived"
     if found.contradicts:
-        yield "the evidence contradicts itself; the bounds span what it says"
+        yield (
+            "the server's answers contradict each other, and the bounds span what they say: the timeout may have been "
+            "changed during the probe, or some chats have another timeout"
+        )
     elif told and (width_s := found.upper_s - found.lower_s) > max(PRECISION * found.upper_s, board.sweep.lower_s):
-        yield f"the bounds are {100 * width_s / found.upper_s:.1f} % apart: slow or failing requests blur them"
+        apart = f"{100 * width_s / found.upper_s:.1f} % apart"
+        yield f"the bounds are {apart}: slow or failing requests, or a change of the timeout, blur them"
     if len(found.drops) == 1:
         yield f"one chat alone ended, after at most {found.drops[0].dropped_s:.2f} s: that may have had another reason"
     if counts["odd"]:

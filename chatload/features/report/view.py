@@ -263,12 +263,20 @@ def _durations(summary: Mapping[str, Any]) -> doc.Block:
 def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     sessions, bursts = summary["sessions"], summary["bursts"]
     blames = {blame: n for blame, n in sessions["dropped_late_by_blame"].items() if n}
-    early = sessions["by_verdict"][Verdict.DROPPED_EARLY]
+    early, failed = (sessions["by_verdict"][verdict] for verdict in (Verdict.DROPPED_EARLY, Verdict.FAILED))
     if blames:
         ordered = sorted(blames.items(), key=lambda item: -item[1])
         rows = [(blame, words.number(n), Blame(blame).meaning) for blame, n in ordered]
         caption = "blame: the cause without which the session would have been in time"
         yield doc.table("Blame", ("blame", "dropped_late", "meaning"), rows, sides="lrw", caption=caption)
+        if early or failed:
+            ended = words.plural(early + failed, "session")
+            said = (
+                f"{ended} ended for a reason that lateness does not explain (dropped_early, failed). If the server's "
+                "timeout is shorter than the configured one, or was shortened during the run, the blame is not "
+                "certain. "
+            )
+            yield doc.Sentence((said, doc.Code("chatload probe"), " measures the timeout"), Tone.WARN)
     elif not sessions["accepted"]:
         yield doc.Sentence("no session was accepted")
     else:

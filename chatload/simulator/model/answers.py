@@ -109,15 +109,17 @@ class ServiceState:
 
     utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock. started: the start of the service
     (the caller's clock, seconds), from which steps and drift count. marked: whether `mark` and `alias` are needed.
+    timeout_s: the flex-disconnect-timeout of chats that begin now.
     """
 
-    __slots__ = ("config", "files_bytes", "marked", "started", "utc_offset")
+    __slots__ = ("config", "files_bytes", "marked", "started", "timeout_s", "utc_offset")
 
     def __init__(self, config: SimulatorConfig, utc_offset: float) -> None:
         self.config, self.utc_offset = config, utc_offset
         self.marked = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
         self.started = 0.0
         self.files_bytes = 0
+        self.timeout_s = config.flex_disconnect_timeout_s
 
     def mark(self, item: dict[str, Any], at: float, entry: LedgerEntry) -> None:
         """Change the JSON of an event that happened at an instant. The same event always gets the same values."""

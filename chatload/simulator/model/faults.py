@@ -16,7 +16,7 @@ from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.toml_file import FromFile, checked, load_toml
 from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
-from chatload.simulator.model.config import Chance, Seconds, SettingKind, one_of
+from chatload.simulator.model.config import Chance, Seconds, SettingKind, Switch, Timeout, one_of
 from chatload.units import MARKED_SHARE
 
 
@@ -85,7 +85,15 @@ KINDS: Mapping[str, FaultKind] = {
         ServiceAnswer(silence=NoAnswer.REFUSED),
         fixed=True,
     ),
+    "timeout_change": FaultKind(
+        "from `from_s` to `until_s`, or forever, the flex-disconnect-timeout is `timeout_s`: for open chats too, or "
+        "with `open_chats = false` only for chats that begin in that time",
+        True,
+        fixed=True,
+    ),
 }
+#: Kinds that happen at their instants, without a request.
+UNASKED = ("restart", "timeout_change")
 #: A delay grows at most to exp(_MOST_GROWTH) times its first value.
 _MOST_GROWTH = 20.0
 #: Kinds that end the chat, unless they strike a Disconnect.
@@ -110,7 +118,8 @@ class Fault:
     service's start. delay_s (seconds): of slow and stall, how late the answer is; of drop_connection, how long after
     the request the connection closes; of duplicate, how long after the first request the second arrives; of lost with
     reaches, how late the request arrives. growth_per_hour: the part by which delay_s grows in each hour after from_s,
-    like a leak. reaches: whether the request is processed although it fails (None: the default of the kind).
+    like a leak. reaches: whether the request is processed although it fails (None: the default of the kind). timeout_s,
+    open_chats: of timeout_change, the new timeout (seconds; 0 is none), and whether it is also that of open chats.
 
     >>> plan = FaultPlan([Fault("status_1", chance=0.01), Fault("outage", from_s=60.0, until_s=70.0)], seed=1)
     >>> plan.draw(65.0, "GetMessages").kind
@@ -125,6 +134,8 @@ class Fault:
     delay_s: Seconds = 0.0
     growth_per_hour: _Growth = 0.0
     reaches: bool | None = None
+    timeout_s: Timeout | None = None
+    open_chats: Switch = True
 
     def processed(self) -> bool:
         """Return whether the chat server receives the request."""
@@ -156,10 +167,10 @@ class Fault:
 class FaultSource(Protocol):
     """Decides which request fails, and how, and which chats the server ends. `FaultPlan` is the configured one.
 
-    restarts: the faults of kind "restart", by their from_s; they need no request to happen.
+    unasked: the faults of the kinds UNASKED, by their from_s.
     """
 
-    restarts: tuple[Fault, ...]
+    unasked: tuple[Fault, ...]
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """Return the fault that strikes a request, or None; elapsed: seconds since the start of the service."""
@@ -175,13 +186,14 @@ class FaultPlan:
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
-        restarts = [fault for fault in self.faults if fault.kind == "restart"]
-        self.restarts = tuple(sorted(restarts, key=lambda fault: fault.from_s))
+        unasked = [fault for fault in self.faults if fault.kind in UNASKED]
+        self.unasked = tuple(sorted(unasked, key=lambda fault: fault.from_s))
+        self._striking = tuple(fault for fault in self.faults if fault.kind != "timeout_change")
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """See FaultSource."""
-        for fault in self.faults:
+        for fault in self._striking:
             if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
                 return fault.at(elapsed)
         return None
@@ -218,8 +230,13 @@ _FaultTable = create_model(
 def _fault(path: str | Path, number: int, table: Any) -> Fault:
     fault = Fault(**dict(checked(table, _FaultTable, path, place=("fault", number))))
     key = f"fault[{number + 1}]"
-    if fault.kind == "restart" and table.keys() & {"chance", "operations"}:
-        raise FileError(path, f"{key}.kind", "expected no chance and no operations for restart: it strikes all")
+    if fault.kind in UNASKED and table.keys() & {"chance", "operations"}:
+        raise FileError(path, f"{key}.kind", f"expected no chance and no operations for {fault.kind}: it strikes all")
+    if fault.kind == "timeout_change":
+        if fault.timeout_s is None:
+            raise FileError(path, f"{key}.timeout_s", "expected the new timeout, 1..1728000 s, such as 20s, or 0")
+    elif given := sorted(table.keys() & {"timeout_s", "open_chats"}):
+        raise FileError(path, f"{key}.{given[0]}", f"expected no {given[0]} for {fault.kind}: it is of timeout_change")
     _, processed, _, fixed = KINDS[fault.kind]
     if fixed and fault.reaches not in (None, processed):
         expected = f"expected {str(processed).lower()} for {fault.kind}, or to be left out"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
@@ -59,15 +60,15 @@ class ChatService:
         self._faults = None if isinstance(faults, FaultPlan) and not faults.faults else faults
         self._shared = ServiceState(config, utc_offset)
         self._has_shape = changed(config, FIELDS)
-        #: The next instant of work without a request: begin, restart, late arrival. In the past while the service is
-        #: down.
+        #: The next instant of work without a request: begin, restart, change of the timeout, late arrival. In the past
+        #: while the service is down.
         self._attends_at = -NEVER
         self._begun = False
         #: When a restart last lost all chats and connections.
         self.restarted_at = -NEVER
         self._down_until = -NEVER
-        #: Restarts, and requests that arrive late or a second time because of a fault: instant, number, which. The
-        #: answers of these requests go nowhere.
+        #: Faults that happen without a request, and requests that arrive late or a second time because of a fault:
+        #: instant, number, which. The answers of these requests go nowhere.
         self._agenda: list[tuple[float, int, Fault | ChatRequest]] = []
         self._planned = 0
         self._chats: dict[str, SimulatedChat] = {}
@@ -85,8 +86,11 @@ class ChatService:
     def start_at(self, now: float) -> None:
         """Set the start of the fault windows; without a call, the first request is the start."""
         self._shared.started, self._begun = now, True
-        for fault in () if self._faults is None else self._faults.restarts:
+        for fault in () if self._faults is None else self._faults.unasked:
             self._plan(now + fault.from_s, fault)
+            if fault.kind == "timeout_change" and fault.until_s is not None:
+                configured = replace(fault, timeout_s=self.config.flex_disconnect_timeout_s)
+                self._plan(now + fault.until_s, configured)
 
     def draw(self, now: float, operation: str) -> Fault | None:
         """Return the fault that strikes a request arriving now, or None."""
@@ -152,7 +156,7 @@ class ChatService:
         return now < self._down_until
 
     def _attend(self, now: float) -> None:
-        """Carry out the restarts and late arrivals that are due by now."""
+        """Carry out the restarts, changes of the timeout and late arrivals that are due by now."""
         if now < self._attends_at:
             return
         if not self._begun:
@@ -161,7 +165,7 @@ class ChatService:
         while agenda and agenda[0][0] <= now:
             at, _, what = heappop(agenda)
             if isinstance(what, Fault):
-                self._restart(at, what)
+                (self._restart if what.kind == "restart" else self._change_timeout)(at, what)
             elif at >= self._down_until:
                 self._carry_out(at, what)
         self._attends_at = -NEVER if now < self._down_until else agenda[0][0] if agenda else NEVER
@@ -183,6 +187,14 @@ class ChatService:
         self._due.clear()
         up_at = NEVER if fault.until_s is None else self._shared.started + fault.until_s
         self._down_until = max(self._down_until, up_at)
+
+    def _change_timeout(self, at: float, fault: Fault) -> None:
+        assert fault.timeout_s is not None
+        self._shared.timeout_s = fault.timeout_s
+        for chat in list(self._chats.values()) if fault.open_chats else ():
+            if not chat.ended:
+                chat.change_timeout(at, fault.timeout_s)
+            self._settle(chat)
 
     # -- long polling ------------------------------------------------------------------------------
 

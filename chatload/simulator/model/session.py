@@ -42,14 +42,16 @@ class SimulatedChat:
 
     others: the participants besides the customer. awaited: the customer spoke while no agent was there. hold: the
     GetMessages that is held, or None. user: the flex user's id. user_key: what tells that user apart, an e-mail address
-    or the id. events: number of events in the transcript. draft: what the customer is typing, as far as known. due,
-    settled: kept for the service: when it examines this chat next, and whether it has counted its end.
+    or the id. events: number of events in the transcript. draft: what the customer is typing, as far as known.
+    timeout_s: its flex-disconnect-timeout; 0 is none. due, settled: kept for the service: when it
+    examines this chat next, and whether it has counted its end.
     """
 
     __slots__ = (
         "_agenda", "_alerts", "_held_contact", "_key", "_key_answers", "_key_since", "_last_contact", "_last_words",
-        "_old_keys", "_planned", "_shared", "_transcript", "agents_so_far", "awaited", "config", "customer", "draft",
-        "draws", "due", "entry", "files", "hold", "others", "settled", "typing", "user", "user_data", "user_key",
+        "_not_before", "_old_keys", "_planned", "_shared", "_transcript", "agents_so_far", "awaited", "config",
+        "customer", "draft", "draws", "due", "entry", "files", "hold", "others", "settled", "timeout_s", "typing",
+        "user", "user_data", "user_key",
     )  # fmt: skip
 
     def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
@@ -70,7 +72,8 @@ class SimulatedChat:
         self._held_contact = 0
         self._agenda: list[tuple[float, int, PlannedAct, Participant | None]] = []
         self._planned = self.agents_so_far = 0
-        self._last_contact = entry.started_at
+        self._last_contact = self._not_before = entry.started_at
+        self.timeout_s = shared.timeout_s
         self.stir(entry.started_at)
 
     # -- what the customer's requests do -----------------------------------------------------------
@@ -112,6 +115,11 @@ class SimulatedChat:
             self.event(now, "ParticipantLeft", self.customer, more=_quit_attributes(config, reason, detail))
         self._agenda.clear()
 
+    def change_timeout(self, now: float, timeout_s: float) -> None:
+        """Change the flex-disconnect-timeout. A chat that has been silent for longer than it is dropped now."""
+        self.advance(now)
+        self.timeout_s, self._not_before = timeout_s, now
+
     def close_idle(self, at: float) -> None:
         """Inactivity control closes the chat."""
         if self.config.idle_close_told:
@@ -148,11 +156,12 @@ class SimulatedChat:
             elif due == idle:
                 self._alerts += 1
                 self.event(idle, "IdleAlert", SYSTEM, "IDLE_CONTROL_ALERT")
-            elif deadline < self._last_contact + (self.config.flex_disconnect_timeout_s or NEVER):
+            elif deadline < self._last_contact + (self.timeout_s or NEVER):
                 # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
                 self.end(deadline, "early", _UNREGISTERED)
             else:
-                self.end(deadline, "expired")
+                changed = self.timeout_s != self.config.flex_disconnect_timeout_s
+                self.end(deadline, "expired", f"timeout changed to {self.timeout_s:g} s" if changed else "")
 
     def next_act(self) -> float:
         """Return when something happens next without a request in an open chat, other than a drop for silence."""
@@ -241,7 +250,7 @@ class SimulatedChat:
         config, last = self.config, self._last_contact
         if self.hold is not None:
             last = max(last, self.hold.until)
-        deadline = last + (config.flex_disconnect_timeout_s or NEVER)
+        deadline = max(last + (self.timeout_s or NEVER), self._not_before)
         if config.user_register_timeout_s and self.entry.contacts <= 1:
             deadline = min(deadline, self.entry.started_at + config.user_register_timeout_s)
         every = config.sweep_interval_s
