@@ -93,7 +93,7 @@ def filled_in(text: str, url: str) -> str:
 def shorter(line: str) -> str:
     """A command with the options of SHORTER, before its comment."""
     command, comment = re.fullmatch(r"(.*?)(\s+#.*)?", line).groups("")
-    if re.match(r"(\w+=\S+ |gate=0; )*locust ", command) or command.startswith("chatload run "):
+    if re.match(r"(\w+=\S+ )*locust ", command) or command.startswith("chatload run "):
         kind = re.search(r"\b(arrivals|capacity|chatload run)\b", command)
         options = SHORTER[kind[1] if kind else "locust"]
         command, *rest = re.split(r"(?= \|\| )", command, maxsplit=1)
