@@ -85,7 +85,7 @@ class TargetRules:
     once. max_requests_per_s: requests per second of all processes together. None: no ceiling. hours: when load is
     allowed; all of them must be open. approval_id: the approval of the load, such as the number of a change.
     approval_required: the file that demands one, empty if none does. locks: each key that a locked file sets, and the
-    path of that file.
+    path of that file. sources: each ceiling that comes from a file, and the path of that file.
     """
 
     allowed_targets: tuple[str, ...] = ()
@@ -95,6 +95,7 @@ class TargetRules:
     approval_id: str = ""
     approval_required: str = ""
     locks: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> TargetRules:
         """Return these rules with the ceilings of the command line; raises UsageError if a locked one is lower."""
@@ -106,7 +107,8 @@ class TargetRules:
                 raise UsageError(message, f"stay at {ceiling:g} or below, or ask the owner of that file")
         sessions = self.max_sessions if max_sessions is None else int(max_sessions)
         rate = self.max_requests_per_s if max_requests_per_s is None else max_requests_per_s
-        return replace(self, max_sessions=sessions, max_requests_per_s=rate)
+        sources = {key: source for key, source in self.sources.items() if given[key] is None}
+        return replace(self, max_sessions=sessions, max_requests_per_s=rate, sources=sources)
 
     def closed(self, at: float) -> str:
         """Return why load is not allowed at an instant (Unix seconds), empty if it is."""
@@ -133,8 +135,11 @@ class TargetRules:
 
     def origin(self, key: str) -> str:
         """Return where a ceiling can be changed, as a hint for the user."""
-        where = self.locks.get(key)
-        return f"{where} has locked it: ask the owner of that file" if where else f"raise {_CEILINGS[key]} to allow it"
+        if where := self.locks.get(key):
+            return f"{where} has locked it: ask the owner of that file"
+        if where := self.sources.get(key):
+            return f"raise {key} in {where}, or give {_CEILINGS[key]}"
+        return f"raise {_CEILINGS[key]} to allow it"
 
 
 def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = None) -> TargetRules:
@@ -154,7 +159,7 @@ def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = 
 
 def _merged(rules: TargetRules, file: RulesFile, source: str) -> TargetRules:
     """Return the rules with the keys of another file, which override earlier ones except where these are locked."""
-    locks = dict(rules.locks)
+    locks, sources = dict(rules.locks), dict(rules.sources)
     changed: dict[str, Any] = {}
     for key in file.model_fields_set - {"locked", "time_zone"}:
         value = getattr(file, key)
@@ -171,9 +176,11 @@ def _merged(rules: TargetRules, file: RulesFile, source: str) -> TargetRules:
             changed[key] = value
         elif key in _CEILINGS:
             changed[key] = min(value, getattr(rules, key))
+        if key in _CEILINGS and changed[key] == value:
+            sources[key] = source
         if file.locked:
             locks.setdefault(key, source)
-    return replace(rules, **changed, locks=locks)
+    return replace(rules, **changed, locks=locks, sources=sources)
 
 
 _HOSTS = 'expected a list of hosts, such as ["chat.staging.example", "*.lab.example", "203.0.113.0/28"]'

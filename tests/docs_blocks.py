@@ -58,7 +58,6 @@ SUBSTITUTIONS = {
 }  # fmt: skip
 #: Part of a command, the codes that it may end with, and why it is not 0. The first that fits counts.
 CODES = {
-    "history nightly": (1,),  # too few chats for the gate
     "--target-drop-rate 0.1%": (4,),  # too few chats
     "chatload doctor": (0, 1),  # what is wrong with this machine
     "chatload history": (4,),  # too few nights

@@ -6,6 +6,8 @@ from typing import Literal
 
 #: A larger body of an answer is not read to its end and counts as malformed (bytes).
 MAX_BODY_BYTES = 4 * 1024 * 1024
+#: The HTTP statuses of a request without a valid login (RFC 9110 15.5.2, 15.5.4).
+REFUSED_LOGIN = (401, 403)
 
 Failure = Literal["timeout", "connection", "malformed"]
 

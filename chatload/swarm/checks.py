@@ -9,7 +9,7 @@ from chatload.errors import UsageError
 from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
 from chatload.plausibility import doubtful
 from chatload.protocol.encode import Encoder
-from chatload.protocol.wire import Detail
+from chatload.protocol.wire import REFUSED_LOGIN, Detail
 from chatload.run.settings import OF_A_CLASS, SETTINGS, RunSettings, option_of
 from chatload.sockets import local_ports, raise_file_limit
 from chatload.swarm import log
@@ -20,8 +20,6 @@ from chatload.transport import OpenTransport
 #: Requests per message of a customer: StartTyping, StopTyping, SendMessage.
 _PER_MESSAGE = 3
 _SERVICE_TRIES = 3
-#: The HTTP statuses of a request without a valid login.
-_REFUSED_LOGIN = (401, 403)
 _UNREACHABLE = frozenset(
     {
         *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
@@ -118,10 +116,12 @@ def check_service(
     host: str,
     service: str,
     has_headers: bool = False,
+    login: str = "a header of --dialect (docs/running.md), or a hook (docs/python.md)",
 ) -> None:
     """Ask the service for a chat that does not exist, which opens no chat.
 
     has_headers: chats have headers from a hook, which this request has not: it may be refused for that (401, 403).
+    login: where a key or token can be given, as a hint for the user.
 
     Raises UsageError if the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
     nothing: the run reports them.
@@ -138,12 +138,12 @@ def check_service(
             raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     finally:
         transport.close()
-    unknown = (429, *_REFUSED_LOGIN) if has_headers else (429,)
+    unknown = (429, *REFUSED_LOGIN) if has_headers else (429,)
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status not in unknown:
-        if result.http_status in _REFUSED_LOGIN:
+        if result.http_status in REFUSED_LOGIN:
             raise UsageError(
                 f"{host} refuses requests: HTTP {result.http_status} at {request.path}",
-                "check the API key or token: headers of --dialect, or a hook (docs/python.md)",
+                f"check the API key or token: {login}",
             )
         raise UsageError(
             f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",

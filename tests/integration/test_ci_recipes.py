@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from chatload import exit_codes
+from chatload import Simulator, exit_codes
+from chatload.features.init.command import LoadTest, contents
 from chatload.features.report.summary import exit_code
 from chatload.thresholds.gate import standard_thresholds
 from chatload.vocabulary import RunResult
@@ -24,10 +25,19 @@ def workflow():
     return yaml.safe_load((ROOT / ".github" / "workflows" / "chatload.yml").read_text())
 
 
+def yaml_blocks():
+    """The GitLab job and the nightly workflow of the page."""
+    gitlab, nightly = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL))
+    return gitlab, nightly
+
+
 def gitlab():
-    (block,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    (job,) = yaml.safe_load(block).values()
+    (job,) = yaml_blocks()[0].values()
     return job
+
+
+def summary_step(steps):
+    return next(step for step in steps if step.get("name") == "Job summary")["run"]
 
 
 def shell(script, folder):
@@ -87,6 +97,41 @@ def test_every_line_of_the_gitlab_snippet(tmp_path):
         assert (work / path).exists(), path
 
 
+@pytest.mark.slow
+def test_every_step_of_the_nightly_workflow(tmp_path):
+    job = yaml_blocks()[1]["jobs"]["nightly"]
+    scripts = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
+    assert list(scripts) == ["Install", "Load test", "History"]
+    with Simulator("--flex-disconnect-timeout", 3) as server:
+        gate = shell(f"{scripts['Load test'].strip()} -u 4 -r 4 -t 2s".replace("$CHAT_URL", server.url), tmp_path)
+    few_chats = (exit_codes.INVALID, exit_codes.INCONCLUSIVE)  # or a busy machine
+    assert gate.returncode in few_chats, gate.stdout + gate.stderr
+    history = shell(scripts["History"], tmp_path)
+    assert history.returncode == 0, history.stdout + history.stderr
+    work = tmp_path / "work"
+    (run,) = (work / "nightly").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d{6}", run.name)
+    restore, save = (step["with"] for step in job["steps"] if "actions/cache" in step.get("uses", ""))
+    assert restore["key"] == save["key"] and restore["key"].startswith(restore["restore-keys"])
+    for step in job["steps"]:
+        assert (work / step.get("with", {}).get("path", "")).exists(), step
+
+
+@pytest.mark.slow
+def test_a_night_that_is_worse_fails_the_nightly_workflow(tmp_path):
+    (history,) = (step["run"] for step in yaml_blocks()[1]["jobs"]["nightly"]["steps"] if step.get("name") == "History")
+    for code, result in ((0, 0), (1, 1), (2, 1), (4, 0)):
+        assert shell(f"chatload() {{ return {code}; }}\n{history}", tmp_path).returncode == result
+
+
+def test_a_run_that_never_began_does_not_fail_the_job_summary(tmp_path):
+    """The step that failed is the one to read."""
+    init = contents(LoadTest("http://127.0.0.1:8080", "default", "45s", 10))[".github/workflows/chatload.yml"]
+    for steps in (workflow()["jobs"]["load-test"]["steps"], yaml.safe_load(init)["jobs"]["load-test"]["steps"]):
+        done = shell(summary_step(steps), tmp_path)
+        assert done.returncode == 0 and done.stderr == "" and not (tmp_path / "page.md").exists()
+
+
 def test_what_a_shut_gate_leaves_is_kept():
     steps = workflow()["jobs"]["load-test"]["steps"]
     test = next(i for i, step in enumerate(steps) if "chatload demo" in step.get("run", ""))
@@ -96,8 +141,9 @@ def test_what_a_shut_gate_leaves_is_kept():
 
 
 def test_actions_are_pinned_to_a_major_version():
-    uses = [step["uses"] for job in workflow()["jobs"].values() for step in job["steps"] if "uses" in step]
-    assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in uses), uses
+    jobs = [*workflow()["jobs"].values(), *yaml_blocks()[1]["jobs"].values()]
+    uses = [step["uses"] for job in jobs for step in job["steps"] if "uses" in step]
+    assert uses and all(re.fullmatch(r"[\w-]+(/[\w-]+)+@v\d+", action) for action in uses), uses
 
 
 def test_the_other_job_runs_what_ci_runs():

@@ -22,6 +22,7 @@ import yaml
 from chatload import Simulator
 from chatload.chat.script import load_script
 from chatload.features.campaign.campaign_file import load_campaign
+from chatload.protocol.dialect import parse_dialect
 from chatload.run.arrivals import load_profile
 from chatload.simulator.model.faults import FaultPlan
 from chatload.target import read_rules
@@ -30,6 +31,7 @@ from tests.docs_blocks import BLOCKS, CODES, SHORTER, SUBSTITUTIONS, Block
 from tests.integration.processes import ENV, ROOT, chatload_here
 from tests.integration.test_stopping import free_port
 from tests.unit.campaign_steps import StagedCampaign
+from tests.unit.test_dialect import GMS
 from tests.unit.test_har import CHAT, recording
 from tests.unit.test_history_command import SERVICE, make_run
 from tests.virtual.forecast_runs import record
@@ -93,7 +95,7 @@ def filled_in(text: str, url: str) -> str:
 def shorter(line: str) -> str:
     """A command with the options of SHORTER, before its comment."""
     command, comment = re.fullmatch(r"(.*?)(\s+#.*)?", line).groups("")
-    if re.match(r"(\w+=\S+ |gate=0; )*locust ", command) or command.startswith("chatload run "):
+    if re.match(r"(\w+=\S+ )*locust ", command) or command.startswith("chatload run "):
         kind = re.search(r"\b(arrivals|capacity|chatload run)\b", command)
         options = SHORTER[kind[1] if kind else "locust"]
         command, *rest = re.split(r"(?= \|\| )", command, maxsplit=1)
@@ -223,6 +225,11 @@ def test_files_of_the_pages_are_read(tmp_path, monkeypatch):
         ("docs/tutorial.md", "title"): load_campaign,
         ("docs/personas.md", "[[extras]]"): load_script,
         ("docs/plan.md", "chats_per_day"): lambda file: chatload_here("plan", "--from", file).returncode == 0,
+        ("docs/running.md", "Authorization"): lambda file: (
+            parse_dialect(
+                GMS.replace("[request.headers]\n", file.read_text()), "mine.toml", {"CHAT_LOGIN": "x"}
+            ).request.headers
+        ),
         ("docs/safety.md", "allowed_hours"): lambda file: read_rules({}, file),
         ("docs/safety.md", "allowed_targets"): lambda file: read_rules({}, file),
         ("docs/simulator.md", "[[fault]]"): FaultPlan.load,

@@ -24,6 +24,7 @@ PROGRAMS = {"python": (sys.executable,), "locust": (sys.executable, "-m", "locus
 AT_ONCE = 4
 PAGE = [block for block in BLOCKS if is_locustfile(block)]
 SERVER = ("--flex-disconnect-timeout", "5")
+LOGIN = (*SERVER, "--token-life", "60")
 
 
 def commands_of(example):
@@ -70,7 +71,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         servers = {
-            options: stack.enter_context(Simulator(*options)) for options in set(map(server_of, COMMANDS)) - {None}
+            options: stack.enter_context(Simulator(*options)) for options in {*map(server_of, COMMANDS), LOGIN} - {None}
         }
         urls = {options: server.url for options, server in servers.items()}
         begun = {}
@@ -80,7 +81,8 @@ def results(tmp_path_factory):
         for number, block in enumerate(PAGE):
             file, run_dir = folder / f"page{number}.py", folder / f"page{number}"
             file.write_text(block)
-            words = ["locust", "-f", str(file), "--host", urls[SERVER], "--headless", "-u", "5", "-r", "5"]
+            url = urls[LOGIN if "/simulator/token" in block else SERVER]
+            words = ["locust", "-f", str(file), "--host", url, "--headless", "-u", "5", "-r", "5"]
             words += ["--flex-disconnect-timeout", "5"]
             begun[number] = pool.submit(lambda *a: [run(*a)], words, run_dir), run_dir
         return {name: (future.result(), run_dir) for name, (future, run_dir) in begun.items()}

@@ -135,6 +135,14 @@ def test_what_mends_tls_is_said_by_what_is_wrong_with_it(trouble, change):
     assert ("--insecure" in row.change) == (change == "--ca-file")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_host_that_wants_a_login(status):
+    (*_, row) = check_host(HostFacts(**{**vars(HOST), "outcome": "http_error", "http_status": status}))
+    assert row.state == "bad" and "a header of --dialect" in row.change and "--service" not in row.change
+    (*_, row) = check_host(HostFacts(**{**vars(HOST), "outcome": "http_error", "http_status": 404}))
+    assert row.change.startswith("check --service")
+
+
 def test_nothing_is_sent_to_a_host_that_the_guard_refuses(monkeypatch):
     monkeypatch.setattr(host, "resolve", lambda name: ["203.0.113.5"])
     monkeypatch.setattr(host.socket, "create_connection", lambda *_: pytest.fail("it was connected to"))

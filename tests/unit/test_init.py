@@ -53,7 +53,13 @@ def test_every_file_is_right_as_it_is(tmp_path):
     assert script.chat_length.mean() == 10 and script.answer_patience.mean() == 20
     compile((tmp_path / "locustfile.py").read_text(), "locustfile.py", "exec")
     assert tomllib.loads((tmp_path / "chatload.toml").read_text())["locked"] is False
-    steps = yaml.safe_load((tmp_path / ".github/workflows/chatload.yml").read_text())["jobs"]["load-test"]["steps"]
+    workflow = yaml.safe_load((tmp_path / ".github/workflows/chatload.yml").read_text())
+    job = workflow["jobs"]["load-test"]
+    steps = job["steps"]
+    # One line names the folder, for commands and for actions.
+    folder = "${{ env.FOLDER }}"
+    assert workflow["env"] == {"FOLDER": "."} and job["defaults"]["run"] == {"working-directory": folder}
+    assert [path for step in steps if (path := step.get("with", {}).get("path"))] == [f"{folder}/chatload-run/"]
     commands = " ".join(step.get("run", "") for step in steps)
     assert "chatload simulator --port 8080" in commands and "locust --run-dir chatload-run" in commands
     assert all(len(line) <= 120 for path in command.FILES for line in (tmp_path / path).read_text().splitlines())

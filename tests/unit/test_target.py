@@ -148,6 +148,18 @@ def test_what_the_site_has_locked_can_only_be_made_stricter(files):
     assert files("locked = true\nmax_sessions = 10", "max_sessions = 4").max_sessions == 4
 
 
+def test_the_file_that_set_a_ceiling_is_named(files, tmp_path):
+    rules = files("max_sessions = 10\nmax_requests_per_s = 5", "max_sessions = 20")
+    assert rules.origin("max_sessions") == "raise max_sessions in chatload.toml, or give --max-sessions"
+    site = tmp_path / "site.toml"
+    assert rules.origin("max_requests_per_s") == f"raise max_requests_per_s in {site}, or give --max-requests-per-s"
+    given = rules.lowered(15, None)
+    assert given.origin("max_sessions") == "raise --max-sessions to allow it"
+    assert given.origin("max_requests_per_s") == rules.origin("max_requests_per_s")
+    locked = files("locked = true\nmax_sessions = 10", "max_sessions = 20")
+    assert locked.origin("max_sessions") == f"{site} has locked it: ask the owner of that file"
+
+
 def test_a_project_can_lock_too(files):
     rules = files("", "locked = true\nmax_requests_per_s = 100")
     with pytest.raises(UsageError, match="has locked"):

@@ -17,7 +17,7 @@ from chatload.protocol.dialect import Dialect
 from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import read
 from chatload.protocol.secret import basic_authorization
-from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.protocol.wire import MAX_BODY_BYTES, REFUSED_LOGIN, Detail, Failure, WireRequest, WireResult
 from chatload.render.words import seconds
 from chatload.sockets import FinalAnswer, TotalDeadline
 from chatload.target import require_agreed, resolve
@@ -34,8 +34,9 @@ class HostFacts:
     refused: why nothing was sent to it, in the words of the target guard. addresses: of its name; resolve_s, connect_s,
     tls_s: duration of each step, None if it was not reached; trouble: the failure on the way, as a transport says it.
     tls: whether it is https; verified: whether its certificate was; expires_in_s: until that certificate ends. outcome:
-    of RequestChat, and detail; chat_s: how long its answer took; goodbye: the outcome of its Disconnect, empty where no
-    chat was opened. clock_gap_s: the server's Date minus our clock, within a second.
+    of RequestChat, and detail; http_status: of its answer, 0 without one; chat_s: how long that took; goodbye: the
+    outcome of its Disconnect, empty where no chat was opened. clock_gap_s: the server's Date minus our clock, within a
+    second.
     """
 
     url: str
@@ -50,6 +51,7 @@ class HostFacts:
     expires_in_s: float | None = None
     outcome: str = ""
     detail: str = ""
+    http_status: int = 0
     chat_s: float | None = None
     goodbye: str = ""
     clock_gap_s: float | None = None
@@ -116,6 +118,11 @@ def _chat(host: HostFacts) -> CheckResult:
     if host.outcome != "0/false":
         found = f"RequestChat: {host.outcome or 'no answer'}{took}{f' ({host.detail})' if host.detail else ''}"
         change = "check --service and --dialect, and that agents' service is open"
+        if host.http_status in REFUSED_LOGIN:
+            change = (
+                "the server wants a login: put a key or token into a header of --dialect (docs/running.md); "
+                "a run can also fetch one with a hook (docs/python.md)"
+            )
         return check("chat", found, change, bad=True)
     if host.goodbye not in ("0/true", "0/false"):
         found = f"RequestChat 0/false{took}, but Disconnect: {host.goodbye or 'no answer'}"
@@ -259,7 +266,7 @@ def _hold_chat(facts: HostFacts, connection: _ChatConnection, dialect: Dialect, 
     result = connection.call(encoder.encode("RequestChat", _INTRODUCTION))
     facts.chat_s = result.received_at - begun
     reply = read(dialect.response, result)
-    facts.outcome, facts.detail = reply.outcome.value, reply.detail
+    facts.outcome, facts.detail, facts.http_status = reply.outcome.value, reply.detail, result.http_status
     # The server's clock minus ours, by a Date header (RFC 9110 6.6.1), which has whole seconds.
     try:
         facts.clock_gap_s = parsedate_to_datetime(connection.date).timestamp() - time.time()

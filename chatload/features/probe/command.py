@@ -105,7 +105,10 @@ def probe(
     endpoint.admits = require_agreed(endpoint.host, agreed, rules)
     open_transport = make_factory("lean", endpoint)
     hide_interrupts()
-    check_service(encoder, open_transport, settings.request_timeout_s, endpoint.url, service)
+    check_service(
+        encoder, open_transport, settings.request_timeout_s, endpoint.url, service,
+        login="a header of --dialect (docs/running.md)",  # a probe takes no locustfile, so it has no hooks
+    )  # fmt: skip
     click.echo(settings.announcement(), err=True)
     found = measurement(ProbeRunner(settings, encoder, spoken.response, open_transport).run())
     if not found.sessions_opened and not found.interrupted:
