@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -815,8 +816,13 @@ class SettingDifference(NamedTuple):
     new: tuple[str, ...]
     defines_load: bool
 
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return "user classes" if self.name == "classes" else self.name
+
     def __str__(self) -> str:
-        return f"{self.name}: base {', '.join(self.base)}; new {', '.join(self.new)}"
+        return f"{self.label}: base {', '.join(self.base)}; new {', '.join(self.new)}"
 
 
 def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]) -> list[SettingDifference]:
@@ -828,7 +834,11 @@ def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]
     for name, setting in SETTINGS.items():
         if name in _OWN or setting.apart:
             continue
-        before, after = ([_compared(name, setting, run) for run in side] for side in (base, new))
+        if setting.kind is CLASSES:
+            texts = _compared_classes([run.classes for run in (*base, *new)])
+            before, after = texts[: len(base)], texts[len(base) :]
+        else:
+            before, after = ([_compared(name, setting, run) for run in side] for side in (base, new))
         if len({*before, *after}) > 1:
             base_values, new_values = (tuple(dict.fromkeys(side)) for side in (before, after))
             found.append(SettingDifference(name, base_values, new_values, setting.changes_load))
@@ -841,4 +851,23 @@ def _compared(name: str, setting: Setting, run: RunSettings) -> str:
         return _ABSENT
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.12g}"
+    if isinstance(value, tuple):
+        return written(value)
     return value if isinstance(value, str) else json.dumps(setting.kind.dump(value))
+
+
+def _compared_classes(runs: Sequence[tuple[ClassSettings, ...]]) -> list[str]:
+    """Return a text for the user classes of each run: their names, each with the values that differ between the runs.
+
+    Two runs have the same text only if their classes are equal.
+    """
+    values: dict[tuple[str, str], set[Any]] = {}
+    for one in chain.from_iterable(runs):
+        for name, value in vars(one).items():
+            values.setdefault((one.name, name), set()).add(value)
+
+    def text(one: ClassSettings) -> str:
+        differ = [f"{name} {written(value)}" for name, value in vars(one).items() if len(values[one.name, name]) > 1]
+        return f"{one.name} ({'; '.join(differ)})" if differ else one.name
+
+    return [", ".join(map(text, classes)) or "none" for classes in runs]

@@ -240,7 +240,7 @@ def test_runs_are_compared_by_the_chats_of_a_class(summaries, capsys):
     with pytest.raises(SystemExit) as left:
         cli.run(["compare", str(folder), "--", str(folder), "--user-class", "Lazy", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert left.value.code == 0 and found["user_class"] == "Lazy"
+    assert left.value.code == 4 and found["user_class"] == "Lazy"
     polls = alone["Lazy"]["requests"]["by_operation"]["GetMessages"]["latency_s"]
     assert found["metrics"]["requests.GetMessages.latency_s.p50"]["base"] == [pytest.approx(polls["p50"], abs=1e-6)]
     assert [run["sessions"] for run in found["base"]] == [alone["Lazy"]["sessions"]["started"]]
@@ -300,3 +300,8 @@ def test_classes_are_settings_of_the_run():
     other = replace(run, classes=(CLASSES[0], replace(CLASSES[1], refresh_interval=39.0)))
     (difference,) = settings_differences([run], [other])
     assert difference.name == "classes" and difference.defines_load
+    assert (
+        str(difference) == "user classes: base Hasty, Lazy (refresh_interval 40); new Hasty, Lazy (refresh_interval 39)"
+    )
+    (difference,) = settings_differences([RUN], [run])
+    assert str(difference) == "user classes: base none; new Hasty, Lazy"

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import math
+import re
 
 import pytest
 
@@ -20,6 +21,7 @@ from chatload.features.campaign.budget import (
     search_ceiling,
 )
 from chatload.features.campaign.campaign_file import load_campaign
+from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.results import (
     CapacityResult,
     DoctorResult,
@@ -32,6 +34,7 @@ from chatload.features.campaign.rules import RULES, CampaignStep, Decision, goes
 from chatload.features.campaign.view import result_sentence
 from chatload.features.plan.queueing import above
 from chatload.hours import AllowedHours
+from chatload.render.words import duration
 from chatload.stats.rates import per_unit_upper
 from chatload.target import TargetRules
 from tests.schemas import read_schema
@@ -163,7 +166,8 @@ def test_a_sweep_uses_the_time_that_there_is_and_no_more():
 def test_the_steps_fit_into_the_time(hours, ceiling):
     made = budget(time_s=3600 * hours, ceiling=ceiling)
     if made.least_s <= made.time_s:
-        assert sum(cost.usual_s for cost in made.costs()) <= made.time_s
+        assert sum(cost.least_s for cost in made.costs()) <= made.time_s
+    assert all(cost.least_s <= cost.most_s for cost in made.costs())
     assert max(cost.chats for cost in made.costs()) <= max(ceiling, 96)
 
 
@@ -423,7 +427,10 @@ def test_it_says_its_duration_and_its_load_and_asks(written, capsys, tmp_path):
     assert campaign(written) == 2
     told = capsys.readouterr()
     answer = " ".join(told.out.split())
-    assert "campaign on http://127.0.0.1:9: about 21 min 48 s, 30 min at most; up to 154 chats open" in answer
+    assert (
+        "campaign on http://127.0.0.1:9: about 20 min 55 s to 26 min 34 s, 30 min at most; up to 154 chats open"
+        in answer
+    )
     assert "What would shorten it" in told.out and "there is no terminal; add --yes" in told.err
     assert not (tmp_path / "peak").exists()
 
@@ -441,8 +448,20 @@ def test_no_is_taken_for_an_answer(written, capsys, tmp_path, monkeypatch):
 
 def test_too_little_time_is_said_before_anything_begins(written, capsys, tmp_path):
     written.write_text(FILE.replace("30m", "5m"))
-    assert campaign(written, "--yes") == 4
-    assert "the campaign takes at least " in capsys.readouterr().err and not (tmp_path / "peak").exists()
+    assert campaign(written, "--yes") == 2
+    out, err = capsys.readouterr()
+    assert not (tmp_path / "peak").exists()
+    # The same least time in the title, in the sum of the table, and in the refusal.
+    (least,) = re.findall(r"peak\.toml: the campaign takes at least (.*), and time_available is 5 min; raise", err)
+    assert f"about {least} to " in out and "but time_available is 5 min" in " ".join(out.split())
+    findings = Findings(load_campaign(written), tmp_path / "peak", TargetRules())
+    assert least == duration(sum(cost.least_s for cost in findings.budget.costs()))
+    # Nothing shortens this campaign, so the refusal refers to no section.
+    assert "What would shorten it" not in out and err.endswith("time_available is 5 min; raise time_available\n")
+    written.write_text(re.sub("flex_disconnect_timeout.*", "", written.read_text()))
+    assert campaign(written, "--yes") == 2
+    out, err = capsys.readouterr()
+    assert "What would shorten it\n- probe: flex_disconnect_timeout" in out and "see above what would shorten it" in err
 
 
 def test_another_file_does_not_resume_a_campaign(written, capsys, tmp_path):

@@ -148,9 +148,9 @@ def test_what_is_within_the_tolerance_is_0() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_few_runs_claim_nothing(count: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare(*five("base")[:count], "--", *five("slow")[:count]) == 0
+    assert compare(*five("base")[:count], "--", *five("slow")) == 4
     out = capsys.readouterr().out
-    said = "not judged. A verdict (better, worse) needs at least 4 runs per side"
+    said = f"not judged. A verdict (better, worse) needs at least 4 runs per side: make {4 - count} more base "
     assert said in " ".join(out.split()) and "worse:" not in out and "interval" not in out
     assert re.search(r"GetMessages latency p99 .*\+\d", out)
 
@@ -195,7 +195,7 @@ def test_wrong_usage_is_2_and_one_line(arguments: list[str], said: str, capsys: 
 
 
 def test_different_load_is_compared_when_asked_for_and_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare("base0", "--", "other", "--allow-different") == 0
+    assert compare("base0", "--", "other", "--allow-different") == 4
     assert re.search(r"\nflex_disconnect_timeout +45 +30 +yes\n", capsys.readouterr().out)
 
 
@@ -203,20 +203,20 @@ def test_an_unsound_run_is_3_unless_allowed_and_then_said(capsys: pytest.Capture
     assert compare("base0", "--", "broken") == 3
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "broken" in err and "--allow-invalid" in err
-    assert compare("base0", "--", "broken", "--allow-invalid") == 0
+    assert compare("base0", "--", "broken", "--allow-invalid") == 4
     assert "\nINVALID: run broken: the run was never finished" in capsys.readouterr().out
 
 
 def test_a_copied_folder_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = shutil.copytree("base0", tmp_path / "copy")
-    assert compare("base0", copy, "base1", "base2", "--", *five("slow")) == 0
+    assert compare("base0", copy, "base1", "base2", "--", *five("slow")) == 4
     assert "counts once" in capsys.readouterr().out
 
 
 def test_options_may_stand_anywhere_and_dashes_hold_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare("--json", "base0", "base1", "--", "same0") == 0
+    assert compare("--json", "base0", "base1", "--", "same0") == 4
     first = capsys.readouterr().out
-    assert compare("base0", "base1", "--", "same0", "--json") == 0
+    assert compare("base0", "base1", "--", "same0", "--json") == 4
     assert capsys.readouterr().out == first
     data = json.loads(first)
     assert [run["run"] for run in data["base"]] == ["base0", "base1"]
@@ -257,7 +257,7 @@ def test_markdown_and_html_show_names_as_they_are(tmp_path: Path) -> None:
     name = "a_<b>|`x` @team #12"
     make_run(tmp_path / name, SERVICE, 40, host="<script>alert(1)</script>")
     markdown, page = tmp_path / "c.md", tmp_path / "c.html"
-    assert compare("base0", "--", tmp_path / name, "--markdown", markdown, "--html", page) == 0
+    assert compare("base0", "--", tmp_path / name, "--markdown", markdown, "--html", page) == 4
     assert r"a\_&lt;b&gt;\|\`x\` @&#8203;team #&#8203;12" in markdown.read_text()
     html = page.read_text()
     assert "a_&lt;b&gt;|`x` @team #12" in html

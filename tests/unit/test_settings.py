@@ -317,14 +317,14 @@ def test_differences_that_define_the_load_come_first_and_then_the_alphabet():
     ]
     found = settings_differences(base, new)
     assert [(d.name, d.base, d.new, d.defines_load) for d in found] == [
-        ("tags", ('["x"]',), ('["y", "x"]', "not set"), True),
+        ("tags", ("x",), ("y,x", "not set"), True),
         ("users", ("5",), ("6", "5"), True),
         ("chats", ("1",), ("1", "2"), False),
         ("host", ("a",), ("b",), False),
         ("insecure", ("not set",), ("not set", "true"), False),
     ]
     assert found[0]._asdict() == {
-        "name": "tags", "base": ('["x"]',), "new": ('["y", "x"]', "not set"), "defines_load": True
+        "name": "tags", "base": ("x",), "new": ("y,x", "not set"), "defines_load": True
     }  # fmt: skip
 
 

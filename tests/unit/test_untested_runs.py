@@ -84,7 +84,7 @@ def test_a_ledger_agrees_with_nothing(run: Path, tmp_path: Path, capsys: pytest.
 
 def test_it_is_compared_where_that_is_allowed(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = make_run(tmp_path / "other", completed=30)
-    assert chatload("compare", run, "--", other, "--allow-invalid") == 0
+    assert chatload("compare", run, "--", other, "--allow-invalid") == 4
     assert "not judged" in capsys.readouterr().out
 
 

@@ -187,10 +187,10 @@ def search_ceiling(peak_chats: int, servers: int, *ceilings: int | None) -> int:
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step takes. usual_s, most_s: its time (seconds). chats: open at once, at most; requests_per_s: theirs."""
+    """What a step takes. least_s, most_s: its time (seconds). chats: open at once, at most; requests_per_s: theirs."""
 
     step: CampaignStep
-    usual_s: float
+    least_s: float
     most_s: float
     chats: int
     requests_per_s: float
@@ -227,9 +227,12 @@ class CampaignBudget:
     @property
     def search_s(self) -> float:
         """The time that the capacity search gets (seconds)."""
-        rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
         rest = self.time_s - self.probe_s - 2 * SHORT_S
-        return min(search_s(rules, VARIABLE) + _START_S, max(_SEARCH_SHARE * rest, 0.0))
+        return min(self._search_s(VARIABLE), max(_SEARCH_SHARE * rest, self._search_s(0.0)))
+
+    def _search_s(self, spread: float) -> float:
+        """Return how long the capacity search takes without a limit (seconds). spread: as for `length.search_s`."""
+        return search_s(search_rules(self.timeout_s, self.interval_s, self.ceiling), spread) + _START_S
 
     def proof_load(self, held: int) -> ProofLoad:
         """Return the load of the proof, if the host holds `held` sessions."""
@@ -241,20 +244,24 @@ class CampaignBudget:
         return choose_sweep(self.chats, users, time_s) if self.swept else None
 
     def costs(self) -> list[StepCost]:
-        """Return what each step takes, if the host holds `assumed` sessions."""
-        rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
+        """Return what each step takes, if the host holds `assumed` sessions.
+
+        The steps of a campaign that does not fit into its time have no limit, so that the sum is the time it needs.
+        """
         often, seldom = self.per_chat
         swept, load = max(1, int(SWEEP_LOAD * self.assumed)), self.proof_load(self.assumed)
         proof = proof_s(self.chats, load) + _START_S
-        usual = min(search_s(rules, STEADY) + _START_S, self.search_s)
-        fixed = 2 * SHORT_S + self.timeout_s + _START_S
-        sweep = self.sweep(swept, self.time_s - fixed - usual - proof)
+        short, search = self.timeout_s + _START_S, self._search_s(0.0)
+        is_short = self.time_s < 2 * SHORT_S + short + search + proof
+        most = self._search_s(VARIABLE) if is_short else self.search_s
+        usual = min(self._search_s(STEADY), most)
+        sweep = self.sweep(swept, self.time_s - 2 * SHORT_S - short - usual - proof)
         tuning = 0.0 if sweep is None else sweep.time_s + _START_S
         probed = min(DEFAULT_CHATS, self.ceiling)
         return [
             StepCost(CampaignStep.DOCTOR, SHORT_S, SHORT_S, 1, 2.0),
-            StepCost(CampaignStep.PROBE, self.timeout_s + _START_S, self.probe_s, probed, probed),
-            StepCost(CampaignStep.CAPACITY, usual, self.search_s, self.ceiling, self.ceiling * often),
+            StepCost(CampaignStep.PROBE, short, self.probe_s, probed, probed),
+            StepCost(CampaignStep.CAPACITY, search, most, self.ceiling, self.ceiling * often),
             StepCost(CampaignStep.TUNE, tuning, tuning, swept, swept * seldom),
             StepCost(CampaignStep.PLAN, SHORT_S, SHORT_S, 0, 0.0),
             StepCost(CampaignStep.PROOF, proof, proof, min(load.most_chats, self.ceiling), load.chats * seldom),
@@ -263,6 +270,4 @@ class CampaignBudget:
     @property
     def least_s(self) -> float:
         """The least time in which the campaign can end with a proof, if the host holds `assumed` sessions (seconds)."""
-        rules = search_rules(self.timeout_s, self.interval_s, self.ceiling)
-        proof = proof_s(self.chats, self.proof_load(self.assumed)) + _START_S
-        return 2 * SHORT_S + self.timeout_s + _START_S + search_s(rules, 0.0) + proof
+        return sum(cost.least_s for cost in self.costs() if cost.step is not CampaignStep.TUNE)

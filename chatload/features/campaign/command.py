@@ -11,16 +11,15 @@ import click
 
 from chatload.children import run_child
 from chatload.click_types import warn
-from chatload.errors import FileError, NothingTestedError, UsageError, UserInterruptError
+from chatload.errors import FileError, UsageError, UserInterruptError
 from chatload.features.campaign.campaign_file import CampaignFile, load_campaign
 from chatload.features.campaign.course import RESUME, CampaignCourse
 from chatload.features.campaign.findings import Findings
 from chatload.features.campaign.host_watch import HostWatch
 from chatload.features.campaign.results import COPY_FILE, write_rules
-from chatload.features.campaign.view import announcement, result_sentence
+from chatload.features.campaign.view import announcement, refusal, result_sentence
 from chatload.plausibility import unknown_variables
 from chatload.render.output import deliver, write_text
-from chatload.render.words import duration
 from chatload.run.settings import known_variables
 from chatload.target import read_rules, require_agreed
 
@@ -45,8 +44,8 @@ def campaign(file: Path, folder: Path | None, yes: bool) -> int:
     chatload.toml hold for every step. After an interruption the same command continues with the step that was
     interrupted. At the end it writes the sign-off page (chatload signoff DIR).
 
-    Exit codes: 0 proven, 1 the target is missed, 2 wrong usage, or the machine or host is not ready, 3 the generator
-    was at fault, 4 inconclusive, 130 interrupted.
+    Exit codes: 0 proven, 1 the target is missed, 2 wrong usage, the time is too short to begin, or the machine or host
+    is not ready, 3 the generator was at fault, 4 inconclusive, 130 interrupted.
 
     \b
     Example FILE:
@@ -101,11 +100,7 @@ def _begin(findings: Findings, file: Path, yes: bool) -> None:
         raise UsageError(f"{folder}: the folder is not empty, and has no campaign", "name another one with --dir")
     deliver(announcement(findings))
     if budget.least_s > budget.time_s:
-        raise NothingTestedError(
-            f"{file}: the campaign takes at least {duration(budget.least_s)}, and time_available is "
-            f"{duration(budget.time_s)}",
-            "raise time_available, or see above what would shorten it",
-        )
+        raise refusal(file, findings)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("the campaign asks before it starts, and there is no terminal", "add --yes")

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from chatload.errors import UsageError
 from chatload.exit_codes import INCONCLUSIVE
 from chatload.features.campaign.budget import CampaignBudget, StepCost
 from chatload.features.campaign.campaign_file import CampaignFile
@@ -29,11 +31,14 @@ def announcement(findings: Findings) -> Document:
     """Return what the campaign will do, how long it takes, and how much load it is."""
     file, budget = findings.file, findings.budget
     costs = budget.costs()
-    usual, chats = sum(cost.usual_s for cost in costs), max(cost.chats for cost in costs)
-    requests = max(cost.requests_per_s for cost in costs)
+    chats, requests = max(cost.chats for cost in costs), max(cost.requests_per_s for cost in costs)
+    time = _span(sum(cost.least_s for cost in costs), sum(cost.most_s for cost in costs))
+    limit = f"{duration(file.time_available)} at most"
+    if budget.least_s > budget.time_s:
+        limit = f"but time_available is {duration(file.time_available)}"
     answer = (
-        f"campaign on {file.host}: about {duration(usual)}, {duration(file.time_available)} at most; up to "
-        f"{plural(chats, 'chat')} open at once and {requests:.3g} requests/s"
+        f"campaign on {file.host}: about {time}, {limit}; up to {plural(chats, 'chat')} open at once and "
+        f"{requests:.3g} requests/s"
     )
     lead = [Sentence(f"the files are in {findings.folder}", Tone.SOFT)]
     notes = [*ceilings(findings), _assumption(budget)]
@@ -59,8 +64,8 @@ def _costs(costs: list[StepCost]) -> Table:
     rows = [
         (
             cost.step.value, _PURPOSE[cost.step], _times(cost),
-            number(cost.chats) if cost.usual_s and cost.chats else "",
-            f"{cost.requests_per_s:.3g}" if cost.usual_s and cost.requests_per_s else "",
+            number(cost.chats) if cost.least_s and cost.chats else "",
+            f"{cost.requests_per_s:.3g}" if cost.least_s and cost.requests_per_s else "",
         )
         for cost in costs
     ]  # fmt: skip
@@ -68,17 +73,19 @@ def _costs(costs: list[StepCost]) -> Table:
 
 
 def _times(cost: StepCost) -> str:
-    if not cost.usual_s:
-        return "left out"
-    usual, most = duration(cost.usual_s), duration(cost.most_s)
-    return usual if usual == most else f"{usual} to {most}"
+    return _span(cost.least_s, cost.most_s) if cost.least_s else "left out"
+
+
+def _span(least_s: float, most_s: float) -> str:
+    """Return a range of durations; one of them if both are written in the same way."""
+    least, most = duration(least_s), duration(most_s)
+    return least if least == most else f"{least} to {most}"
 
 
 def _assumption(budget: CampaignBudget) -> str:
-    return (
-        f"the times of tune and proof assume that the host holds {plural(budget.assumed, 'chat')}; they are longer "
-        "if it holds fewer, and never longer than time_available"
-    )
+    limit = "" if budget.least_s > budget.time_s else ", and never longer than time_available"
+    held = plural(budget.assumed, "chat")
+    return f"the times of tune and proof assume that the host holds {held}; they are longer if it holds fewer{limit}"
 
 
 def demand(file: CampaignFile, peak_chats: int) -> Iterator[str]:
@@ -104,24 +111,32 @@ def shorter(findings: Findings) -> Iterator[str]:
     if file.flex_disconnect_timeout is None:
         yield "probe: flex_disconnect_timeout, if you know about what the server has: it need not be searched for"
     lower = replace(budget, ceiling=max(1, budget.ceiling // 2))
-    if _usual(CampaignStep.CAPACITY, lower) < _WORTH * _usual(CampaignStep.CAPACITY, budget):
+    if _least_s(CampaignStep.CAPACITY, lower) < _WORTH * _least_s(CampaignStep.CAPACITY, budget):
         said = _instead(CampaignStep.CAPACITY, lower, budget)
         yield f"capacity: max_sessions = {lower.ceiling}, if you know that the host holds no more: {said}"
     target = min(2 * file.target_drop_rate, 0.5)
     higher = replace(budget, chats=replace(budget.chats, target=target))
     for step in (CampaignStep.TUNE, CampaignStep.PROOF):
-        if _usual(step, higher) < _WORTH * _usual(step, budget):
+        if _least_s(step, higher) < _WORTH * _least_s(step, budget):
             yield f'{step}: target_drop_rate = "{100 * target:g}%": {_instead(step, higher, budget)}'
-    if _usual(CampaignStep.TUNE, budget):
+    if _least_s(CampaignStep.TUNE, budget):
         yield "tune: a shorter time_available: it then tries fewer intervals, with fewer chats each, or is left out"
 
 
-def _usual(step: CampaignStep, budget: CampaignBudget) -> float:
-    return next(cost.usual_s for cost in budget.costs() if cost.step is step)
+def _least_s(step: CampaignStep, budget: CampaignBudget) -> float:
+    return next(cost.least_s for cost in budget.costs() if cost.step is step)
 
 
 def _instead(step: CampaignStep, changed: CampaignBudget, budget: CampaignBudget) -> str:
-    return f"about {duration(_usual(step, changed))} instead of {duration(_usual(step, budget))}"
+    return f"about {duration(_least_s(step, changed))} instead of {duration(_least_s(step, budget))}"
+
+
+def refusal(file: Path, findings: Findings) -> UsageError:
+    """Return why a campaign whose time is too short does not begin. file: that of the campaign."""
+    budget = findings.budget
+    missing = f"takes at least {duration(budget.least_s)}, and time_available is {duration(budget.time_s)}"
+    more = ", or see above what would shorten it" if any(shorter(findings)) else ""
+    return UsageError(f"{file}: the campaign {missing}", f"raise time_available{more}")
 
 
 # -- a sentence for each step ----------------------------------------------------------------------

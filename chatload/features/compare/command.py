@@ -124,14 +124,16 @@ def compare(
     and "better" need a change beyond the tolerance that is larger than the noise between runs. Of 100
     comparisons of equal things, at most 5 say better or worse. "equivalent" needs an interval within
     the tolerance. "undecided" does not mean equal: the first table says which regressions these runs
-    can find. All other metrics are shown without a result. With fewer runs, no metric is judged.
+    can find. All other metrics are shown without a result. With fewer runs, no metric is judged, and the
+    exit code is 4.
 
     Make the runs in pairs (base and new, in random order): --plan prints a schedule. If the sides do
     not alternate, a drift of the conditions looks like a difference, and the runs are not comparable.
 
     Exit codes: 0 nothing is worse, 1 something is worse, 2 wrong usage, or the settings of the runs
-    made different load, 3 a run is invalid or its books do not balance, 4 the runs are not comparable,
-    --require-equivalence was not met, or a run tested nothing.
+    made different load, 3 a run is invalid or its books do not balance, 4 nothing was judged (fewer than
+    four runs on a side), the runs are not comparable, --require-equivalence was not met, or a run tested
+    nothing.
 
     \b
     Examples:
@@ -158,7 +160,7 @@ def compare(
     deliver(comparison_document(comparison, found), data if as_json else None, markdown, html)
     if comparison.word == WORSE:
         return exit_codes.THRESHOLD_FAILED
-    undecided = comparison.word == NOT_COMPARABLE or (require_equivalence and comparison.word != EQUIVALENT)
+    undecided = comparison.word in (None, NOT_COMPARABLE) or (require_equivalence and comparison.word != EQUIVALENT)
     return exit_codes.INCONCLUSIVE if undecided else exit_codes.PASSED
 
 

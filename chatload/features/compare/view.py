@@ -58,7 +58,7 @@ def comparison_document(comparison: Comparison, found: Sequence[Findable]) -> do
         sections.insert(-2, doc.Section("Not judged", (_metrics("Not judged", others, False),), minor=True))
     if comparison.differences:
         rows = [
-            (item.name, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
+            (item.label, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
             for item in comparison.differences
         ]
         title, headings = "Settings that differ", ("setting", "base", "new", "changes the load")
@@ -173,7 +173,12 @@ def _answer(comparison: Comparison) -> str:
     if comparison.word is None:
         runs = f"{words.plural(base, 'run')} against {words.plural(new, 'run')}"
         if min(base, new) < ENOUGH_RUNS:
-            return f"{runs}: not judged. A verdict (better, worse) needs at least {ENOUGH_RUNS} runs per side"
+            sides = (("base", base), ("new", new))
+            missing = [f"{ENOUGH_RUNS - made} more {side}" for side, made in sides if made < ENOUGH_RUNS]
+            return (
+                f"{runs}: not judged. A verdict (better, worse) needs at least {ENOUGH_RUNS} runs per side: make "
+                f"{' and '.join(missing)}"
+            )
         return f"{runs}: nothing could be judged"
     if comparison.word == NOT_COMPARABLE:
         return f"not comparable: {_order(comparison)}, so a drift of the conditions would look like a difference"

@@ -312,7 +312,7 @@ def make_search(series: Sequence[MetricSeries], others: Sequence[MetricSeries], 
 def _different_load(model: RunSettings, other: RunSettings) -> str:
     """Return the settings by which a run had another load; "" if it had the same."""
     found = [difference for difference in settings_differences([model], [other]) if difference.defines_load]
-    return "; ".join(f"{item.name} {', '.join(item.new)} (not {', '.join(item.base)})" for item in found)
+    return "; ".join(f"{item.label} {', '.join(item.new)} (not {', '.join(item.base)})" for item in found)
 
 
 def _metric_history(one: MetricSeries, since: int, search: ChangeSearch, matters: Matters) -> MetricHistory:

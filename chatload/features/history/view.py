@@ -121,7 +121,7 @@ def _changes(history: History, rows: Sequence[MetricHistory]) -> doc.Table:
         for change in row.changes:
             run = history.runs[change.first]
             differ = settings_differences([history.runs[change.first - 1].settings], [run.settings])
-            note = "; ".join(f"{item.name} {item.base[0]}, then {item.new[0]}" for item in differ)
+            note = "; ".join(f"{item.label} {item.base[0]}, then {item.new[0]}" for item in differ)
             before, after = (_value(row.metric, level) for level in (change.before, change.after))
             cells = [row.metric.name, run.run, words.instant(run.started_at, "%Y-%m-%d"), before, after]
             lines.append(doc.TableRow([*cells, _size(row.metric, change.before, change.after)], note=note))
