@@ -17,7 +17,6 @@ NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 #: What a load test would wait for. The last of two equal options counts, so these are added to each command.
 SHORTER = {
     "locust": "--headless --only-summary -t 2s -u 4 -r 4",
-    "chatload run": "--only-summary -t 2s",
     "arrivals": "--headless --only-summary -t 2s",
     "capacity": "--headless --only-summary --max-sessions 5 --start-sessions 2 --step-hold 1 --confirm-hold 1",
 }

@@ -19,9 +19,14 @@ _GENERATED = "<!-- written by docs/site/reference.py -->\n\n"
 def pages() -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each generated page."""
     yield "commands.md", f"{_GENERATED}# Commands\n\n" + "\n".join(_command_texts())
-    yield "metrics.md", f"{_GENERATED}# Metrics of thresholds\n\n" + markdown(thresholds_document())
+    yield "metrics.md", f"{_GENERATED}# Metrics of thresholds\n\n" + _as_page(markdown(thresholds_document()))
     yield "fault-kinds.md", _GENERATED + _fault_kinds()
     yield "files.md", f"{_GENERATED}# Files of a run\n\n" + "\n".join(_file_texts())
+
+
+def _as_page(text: str) -> str:
+    """Return the Markdown of a document as the text of a page that has a title: its answer is no heading."""
+    return text.removeprefix("### ").replace("\n#### ", "\n## ")
 
 
 def _command_texts() -> Iterator[str]:

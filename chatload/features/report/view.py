@@ -321,11 +321,14 @@ def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Itera
 
 
 _EXAMPLES = """\
-  dropped_late.rate < 0.1%          GetMessages.latency.p99 < 300ms
-  margin.p1 > 5s                    lateness.p99_9 <= 10ms
-  failed.count == 0                 GetMessages.timeout.rate < 0.5%
-  dropped.per_chat_hour < 0.2       dropped.by_age(8m) < 0.1%
-
+  dropped_late.rate < 0.1%
+  failed.count == 0
+  dropped.per_chat_hour < 0.2
+  dropped.by_age(8m) < 0.1%
+  GetMessages.timeout.rate < 0.5%
+  GetMessages.latency.p99 < 300ms
+  lateness.p99_9 <= 10ms
+  margin.p1 > 5s
   GetMessages.response_time.p95 < 300ms in every 1m
   Vip: dropped.rate < 1%"""
 _UNITS = (
@@ -334,13 +337,14 @@ _UNITS = (
     "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate. In a "
     "run with several user classes, the name of one and a colon restrict any metric to its chats: Vip: dropped.rate."
 )
+_COUNTS = "each rate has a count too, such as failed.count for failed.rate; dropped.by_age has none"
 _JUDGEMENT = (
     "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence, rates per "
     "chat-hour by those of Garwood, probabilities by age by the beta product confidence procedure. A threshold "
     "passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, and is "
     "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
-    "claim. Counts, min, max and incident.share are compared as observed. So are rates and percentiles with `in every "
-    "1m` behind the value: they must hold in every minute. Sessions are not independent if an incident takes many of "
+    "claim. Counts, min, max and incident.share are compared as observed. So are rates and percentiles with 'in every "
+    "1m' behind the value: they must hold in every minute. Sessions are not independent if an incident takes many of "
     "them: their rates have a design effect from the incidents and blocks of time of the run, and a threshold that "
     "passes says for which size of incidents. --incident-size demands a size. Requests of the same time are alike, so "
     "a percentile is judged by the number of independent requests that its requests are worth."
@@ -358,7 +362,7 @@ def thresholds_document() -> doc.Document:
         answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(doc.Verbatim(_EXAMPLES), doc.Sentence(_UNITS), doc.Sentence(_JUDGEMENT)),
         sections=[
-            doc.Section("Rates, and counts: the same with .count", (doc.Terms(rates),)),
+            doc.Section("Rates and counts", (doc.Sentence(_COUNTS), doc.Terms(rates))),
             doc.Section("Rates per chat-hour of accepted chats", (doc.Terms(hourly),)),
             doc.Section("Durations", (doc.Terms(durations),)),
             doc.Section("Incidents", (doc.Terms(incidents),)),
