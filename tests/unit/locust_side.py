@@ -14,6 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locust.stats import RequestStats
 
+from chatload.features.probe.evidence import make_settings
+from chatload.features.probe.load import ProbeRunner
+from chatload.features.probe.measurement import measurement
+from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.swarm import driver
@@ -157,6 +162,24 @@ def test_a_jump_of_the_wall_clock_is_told_once_and_a_suspension_is_not_told_as_o
     assert heard.wait(10)
     monitor.stop()
     assert len(seen) == 1
+
+
+def test_a_probe_whose_machine_was_paused_says_that_its_bounds_are_too_low(monkeypatch):
+    really, ahead = time.time, 0.0
+
+    class Refusing:
+        def call(self, request, timeout_s):
+            nonlocal ahead
+            ahead = 12.0
+            return WireResult(None, time.monotonic(), failure="connection", detail="connection refused")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(time, "time", lambda: really() + ahead)
+    dialect, settings = load_dialect("gms-v2"), make_settings(longest_s=1.0, time_allowed_s=1.0, chats=20)
+    found = measurement(ProbeRunner(settings, Encoder(dialect, "default"), dialect.response, Refusing).run())
+    assert [warning for warning in found.warnings if "suspended or paused for 12" in warning and "too low" in warning]
 
 
 def test_a_jump_of_the_wall_clock_is_an_incident_of_the_run():
