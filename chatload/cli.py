@@ -287,10 +287,10 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
 
     URL_OR_FILE is a simulator's address (http://127.0.0.1:8080), a URL or file of NDJSON, or a .csv
     file exported from a real server. Its columns are chat_id, started_at, ended_at, end_reason
-    (disconnected, agent, idle, expired, unrecoverable, early, restarted; empty while alive), late_contact_at
-    and max_gap_s; only chat_id and end_reason are needed. A URL is read for 10 minutes at most, and refused
-    where it ends early. Exits 3 where anything contradicts, 2 where the ledger cannot be read whole, 4 where no
-    session of the run has a chat id.
+    (disconnected, agent, idle, expired, unrecoverable, early, restarted; empty while alive), late_contact_at,
+    max_gap_s and timeout_s (that an expired session had); only chat_id and end_reason are needed. A URL is read
+    for 10 minutes at most, and refused where it ends early. Exits 3 where anything contradicts, 2 where the
+    ledger cannot be read whole, 4 where no session of the run has a chat id.
 
     \b
     Example: chatload reconcile reports/mine --ledger export.csv \\
@@ -308,7 +308,8 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
     with CommandProgress() as progress, RunReader.open(run, progress.advance) as reader:
         progress.stage("reading the ledger", unit="rows")
         rows = progress.counted(ledger.read(source, columns))
-        result = compare(progress.during("comparing", reader.count_sessions(), "sessions", reader.sessions()), rows)
+        records = progress.during("comparing", reader.count_sessions(), "sessions", reader.sessions())
+        result = compare(records, rows, reader.settings.flex_disconnect_timeout)
     deliver(reconciliation_document(result), result.to_dict() if as_json else None)
     if not result.agrees:
         return exit_codes.INVALID

@@ -146,6 +146,7 @@ class IncidentKind(StrEnum):
     NOTHING_STARTED = "nothing_started"  # why no session was started
     BEHIND = "behind"  # a generator process does not keep up
     SUSPENDED = "suspended"  # the machine of a generator process was: its chats could not be refreshed
+    CLOCK_JUMPED = "clock_jumped"  # its wall clock jumped ahead: it was set, or a virtual machine was paused
     WORKER_SILENT = "worker_silent"
     WORKER_BACK = "worker_back"
     WORKER_LOST = "worker_lost"  # silent until the end: its last counts are missing

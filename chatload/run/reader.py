@@ -22,7 +22,7 @@ from chatload.run.books import Books
 from chatload.run.lifetimes import Lifetimes
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
-from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
+from chatload.vocabulary import DROPPED_PERHAPS, DROPPED_SURELY, ENDING_INCIDENTS, EndedBy, Verdict
 
 _ROWS_AT_ONCE = 1000
 T = TypeVar("T")
@@ -301,6 +301,14 @@ class RunReader(AbstractContextManager["RunReader"]):
     def count_cut_off_confirmed(self) -> int:
         """Return the number of sessions that the end of the run cut off and whose goodbye the server confirmed."""
         return self._count("verdict = 'cut_off' AND goodbye_confirmed")
+
+    def count_ended_badly(self, start: float, at: float, end: float) -> int:
+        """Return how many chats that were accepted before `at` ended badly from `start` to `end` (Unix seconds).
+
+        Badly: dropped, perhaps dropped, or failed.
+        """
+        bad = ", ".join(f"'{verdict}'" for verdict in (*DROPPED_SURELY, *DROPPED_PERHAPS, Verdict.FAILED))
+        return self._count(f"verdict IN ({bad}) AND accepted_at <= ? AND ended_at BETWEEN ? AND ?", at, start, end)
 
     def work(self, reads: Reads) -> float:
         """Return the work of these reads, in the unit of `on_read`: about the time to read one session."""

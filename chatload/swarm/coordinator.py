@@ -18,7 +18,7 @@ from locust.env import Environment
 from chatload.chat.record import COLUMNS, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.features.report.view import write_outputs
-from chatload.render.words import instant
+from chatload.render.words import instant, seconds
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
@@ -244,6 +244,11 @@ class RunCoordinator:
             what = f"{whose}the machine was suspended: its chats could not be refreshed"
             log.error("chatload: %s", what)
             self.note(IncidentKind.SUSPENDED, what)
+        if report.jumped_s:
+            jump = seconds(report.jumped_s)
+            what = f"{whose}the wall clock jumped ahead by {jump}: it was set, or the machine was paused"
+            log.warning("chatload: %s", what)
+            self.note(IncidentKind.CLOCK_JUMPED, what)
         if report.behind:
             log.warning("chatload: %s%s", whose, report.behind)
             self.note(IncidentKind.BEHIND, f"{whose}{report.behind}")

@@ -23,7 +23,7 @@ from chatload.transport.connection import GreenletWaiter
 #: Interval of the heartbeat, and the delay of a heartbeat that counts as a stall (seconds).
 BEAT_S = 0.02
 STALL_S = 0.03
-#: A suspension of the machine that counts (seconds).
+#: A suspension of the machine, or a jump of its wall clock, that counts (seconds).
 SUSPENDED_S = 1.0
 _REMEMBERED = 1000
 #: Called with every finished request: operation, result of the transport, reply.
@@ -41,6 +41,30 @@ def suspended_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
+class WallClock:
+    """How far the wall clock is ahead of the monotonic clock, to notice when it jumps.
+
+    The monotonic clock of a virtual machine may stand still while the machine is paused. Then only the wall clock shows
+    the pause, once it has been corrected. A clock that was set looks the same.
+    """
+
+    def __init__(self) -> None:
+        self._most_s = float("inf")
+
+    def jumped_s(self, before: float, wall: float, after: float) -> float:
+        """Return by how much it surely jumped ahead since the last call (seconds); 0 or less if it did not.
+
+        wall: its reading. before, after: readings of the monotonic clock around that. The process may have been stopped
+        between any two of these readings.
+        """
+        most_s, self._most_s = self._most_s, wall - before
+        return wall - after - most_s
+
+    def read(self) -> float:
+        """Read the clocks; return `jumped_s`."""
+        return self.jumped_s(time.monotonic(), time.time(), time.monotonic())
+
+
 class StallMonitor:
     """A heartbeat in the event loop: what delays it delays every chat.
 
@@ -48,14 +72,23 @@ class StallMonitor:
     stall, or the last heartbeat is old.
     """
 
-    def __init__(self, on_stall: Callable[[float], None], on_suspended: Callable[[], None] = lambda: None) -> None:
-        """on_stall: gets the length of each stall (seconds). on_suspended: the machine was suspended and goes on."""
-        self._on_stall, self._on_suspended = on_stall, on_suspended
+    def __init__(
+        self,
+        on_stall: Callable[[float], None],
+        on_suspended: Callable[[], None] = lambda: None,
+        on_jump: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """on_stall: gets the length of each stall (seconds). on_suspended: the machine was suspended and goes on.
+        on_jump: gets by how much the wall clock jumped ahead (seconds), other than by a suspension.
+        """
+        self._on_stall, self._on_suspended, self._on_jump = on_stall, on_suspended, on_jump
+        self._wall = WallClock()
         self._last, self._suspended_s = time.monotonic(), 0.0
         self._stalls: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
+        self._wall.read()
         self._last, self._suspended_s = time.monotonic(), max(suspended_s() for _ in range(3))
         self._greenlet = gevent.spawn(self._beat)
 
@@ -85,10 +118,14 @@ class StallMonitor:
                 self._stalls.append((self._last + BEAT_S, now))
                 self._on_stall(late)
             self._last = now
+            jumped_s = self._wall.read()
             if (suspended := suspended_s()) > self._suspended_s:
                 if suspended - self._suspended_s > SUSPENDED_S:
                     self._on_suspended()
+                    jumped_s = 0.0
                 self._suspended_s = suspended
+            if jumped_s > SUSPENDED_S:
+                self._on_jump(jumped_s)
 
 
 @dataclass(slots=True, eq=False)

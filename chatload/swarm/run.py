@@ -383,7 +383,9 @@ class Run:
         else:
             self.role = LocalRole(environment)
         self.plan: RunPlan | None = None
-        self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds), self._note_suspension)
+        self.monitor = StallMonitor(
+            lambda seconds: self.facts.books.stall(seconds), self._note_suspension, self._note_jump
+        )
         self.statistics = LocustStatistics(environment, self._count_other)
         self.html = LocustHtml(environment)
         self.signals: Signals | None = None
@@ -497,6 +499,9 @@ class Run:
 
     def _note_suspension(self) -> None:
         self.facts.suspended = True
+
+    def _note_jump(self, seconds: float) -> None:
+        self.facts.jumped_s += seconds
 
     def _fetcher(self, plan: ClassPlan) -> Fetcher:
         return Fetcher(

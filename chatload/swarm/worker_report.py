@@ -53,7 +53,7 @@ class WorkerReport(NamedTuple):
     run: of which run, as the master named it to its workers; empty in a process that has not begun one.
     behind: why refreshes leave late, empty if they do not. users, waiting: users here, and those of them that begin no
     more chats because the rows of their feeder are used up. ended: the feeder whose end is an error, empty if none.
-    suspended: the machine was suspended meanwhile.
+    suspended: the machine was suspended meanwhile. jumped_s: by how much its wall clock jumped ahead otherwise.
     """
 
     sessions: list[Any]
@@ -67,17 +67,18 @@ class WorkerReport(NamedTuple):
     waiting: int = 0
     ended: str = ""
     suspended: bool = False
+    jumped_s: float = 0.0
 
     @classmethod
     def read(cls, data: Any) -> WorkerReport:
         """Return the report in a message. Raises ChatloadError if another version sent it."""
         try:
-            sessions, timelines, books, usage, final, run, behind, users, waiting, ended, suspended = data
+            sessions, timelines, books, usage, final, run, behind, users, waiting, ended, suspended, jumped_s = data
             if sessions and len(sessions[0]) != len(COLUMNS):
                 raise ValueError(f"{len(sessions[0])} columns of a session instead of {len(COLUMNS)}")
             return cls(
                 sessions, timelines, books, Usage(*usage), final, str(run), str(behind), users, waiting, str(ended),
-                bool(suspended),
+                bool(suspended), float(jumped_s),
             )  # fmt: skip
         except (TypeError, ValueError) as error:
             message = f"a worker's report cannot be read ({error})"
@@ -89,7 +90,8 @@ class ProcessFacts:
 
     books: what belongs to no user class; in a run with one class, everything. users: how many are here. waiting: those
     of them whose feeder has no more rows. numbered: sessions that were given a number. feeder_ended: the feeder whose
-    end is an error, "" if there is none. suspended: the machine was suspended since the last report.
+    end is an error, "" if there is none. suspended: the machine was suspended since the last report. jumped_s:
+    by how much its wall clock jumped ahead since then (seconds).
     """
 
     def __init__(self, worker: str, classes: Iterable[str] = (), run: str = "") -> None:
@@ -100,6 +102,7 @@ class ProcessFacts:
         self.users = self.waiting = self.numbered = 0
         self.feeder_ended = ""
         self.suspended = False
+        self.jumped_s = 0.0
         self._ended: list[SessionRecord] = []
         self._timelines: list[Timeline] = []
         self._worst = WorstTimelines()
@@ -181,6 +184,7 @@ class ProcessFacts:
         ended, self._ended = self._ended, []
         timelines, self._timelines = self._timelines, []
         suspended, self.suspended = self.suspended, False
+        jumped_s, self.jumped_s = self.jumped_s, 0.0
         now, usage = time.monotonic(), self.usage[self.worker]
         parts = {"": self.books, **self.by_class}
         self._count_exposure()
@@ -196,6 +200,7 @@ class ProcessFacts:
             self.waiting,
             self.feeder_ended,
             suspended,
+            jumped_s,
         )
 
 

@@ -151,6 +151,8 @@ def test_steps_of_the_wall_clock(tmp_path):
     assert_balanced(summary)
     verdicts = {verdict: n for verdict, n in summary["sessions"]["by_verdict"].items() if n}
     assert set(verdicts) <= {"completed", "cut_off"} and verdicts["completed"] > 2, verdicts
+    # A jump ahead is an incident; it makes a run invalid only if a pause of the machine may have ended a chat badly.
+    assert "clock_jumped" in {incident["kind"] for incident in summary["incidents"]}
     assert summary["refresh"]["lateness_s"]["max"] < 60 and summary["refresh"]["gap_s"]["max"] < 60
     assert 3 < summary["ended_at"] - summary["started_at"] < 60
     windows = chatload_here("export", tmp_path / "run", "windows").stdout.splitlines()

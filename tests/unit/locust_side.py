@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from locust.event import Events  # isort: skip
+import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -13,6 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locust.stats import RequestStats
 
+from chatload.features.probe.evidence import make_settings
+from chatload.features.probe.load import ProbeRunner
+from chatload.features.probe.measurement import measurement
+from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.swarm import driver
@@ -146,6 +152,58 @@ def test_a_suspended_machine_is_noticed_once(monkeypatch):
     gevent.sleep(3 * driver.BEAT_S)
     monitor.stop()
     assert seen == [1]
+
+
+def test_a_jump_of_the_wall_clock_is_noticed_whenever_the_process_is_stopped():
+    clock = driver.WallClock()
+    # Monotonic, wall, monotonic: the process may be stopped between any two readings.
+    readings = [(1.0, 101.0, 1.0), (2.0, 102.0, 2.5), (9.0, 112.0, 12.0), (13.0, 113.0, 13.0), (14.0, 126.0, 14.5)]
+    jumps = [clock.jumped_s(*reading) for reading in (*readings, (15.0, 96.0, 15.0))]
+    assert [jump > driver.SUSPENDED_S for jump in jumps] == [False, False, False, False, True, False]
+    assert jumps[4] == 11.5
+
+
+def test_a_jump_of_the_wall_clock_is_told_once_and_a_suspension_is_not_told_as_one(monkeypatch):
+    really, ahead, suspended, seen, heard = time.time, 0.0, 0.0, [], Event()
+    monkeypatch.setattr(time, "time", lambda: really() + ahead)
+    monkeypatch.setattr(driver, "suspended_s", lambda: suspended)
+    monitor = driver.StallMonitor(lambda _: None, heard.set, lambda seconds: (seen.append(seconds), heard.set()))
+    monitor.start()
+    ahead = 100.0
+    assert heard.wait(10) and len(seen) == 1 and 99 < seen[0] <= 100
+    heard.clear()
+    ahead, suspended = 200.0, 100.0
+    assert heard.wait(10)
+    monitor.stop()
+    assert len(seen) == 1
+
+
+def test_a_probe_whose_machine_was_paused_says_that_its_bounds_are_too_low(monkeypatch):
+    really, ahead = time.time, 0.0
+
+    class Refusing:
+        def call(self, request, timeout_s):
+            nonlocal ahead
+            ahead = 12.0
+            return WireResult(None, time.monotonic(), failure="connection", detail="connection refused")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(time, "time", lambda: really() + ahead)
+    dialect, settings = load_dialect("gms-v2"), make_settings(longest_s=1.0, time_allowed_s=1.0, chats=20)
+    found = measurement(ProbeRunner(settings, Encoder(dialect, "default"), dialect.response, Refusing).run())
+    assert [warning for warning in found.warnings if "suspended or paused for 12" in warning and "too low" in warning]
+
+
+def test_a_jump_of_the_wall_clock_is_an_incident_of_the_run():
+    coordinator, noted, facts = RunCoordinator(SimpleNamespace()), [], ProcessFacts("w1")
+    coordinator.note = lambda kind, what: noted.append((kind, what))
+    facts.jumped_s = 12.0
+    for _ in range(2):
+        coordinator.take("w1", WorkerReport.read(list(facts.report(final=False))))
+    what = "worker w1: the wall clock jumped ahead by 12 s: it was set, or the machine was paused"
+    assert noted == [("clock_jumped", what)]
 
 
 def test_a_suspended_machine_is_an_incident_of_the_run():

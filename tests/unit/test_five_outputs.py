@@ -84,6 +84,8 @@ CASES = {
     "the master was killed, no thresholds": Case(RunResult.INVALID, thresholds=(), finished=False),
     "a session of an unknown verdict": Case(RunResult.INVALID, {"completed": 400, "<b>well</b>": 1}),
     **{f"{kind}": Case(RunResult.INVALID, incidents=(kind,)) for kind in (*LOST_FACTS, *NO_LOAD)},
+    "the wall clock jumped": Case(RunResult.INVALID, LATE, incidents=(IncidentKind.CLOCK_JUMPED,)),
+    "the wall clock jumped, no thresholds": Case(RunResult.INVALID, LATE, (), (IncidentKind.CLOCK_JUMPED,)),
     "all other incidents": Case(RunResult.PASSED, incidents=OTHERS),
     "all other incidents, no thresholds": Case(RunResult.NOT_JUDGED, thresholds=(), incidents=OTHERS),
 }  # fmt: skip

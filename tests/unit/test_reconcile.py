@@ -275,3 +275,14 @@ def test_the_login_in_a_url_is_used_and_never_shown(server: str) -> None:
         with pytest.raises(UsageError, match="cannot be read") as caught:
             list(read(url))
         assert "w%40rd" not in str(caught.value) and "w@rd" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verdict", ["dropped_early", "failed", "completed", "dropped_late", "dropped_unproven"])
+def test_a_session_that_a_shorter_timeout_ended_was_ended_early(verdict):
+    def agrees(timeout_s, told_s):
+        row = LedgerRow("c", "expired", ended_at=5.0, late_contact_at=9.0, timeout_s=timeout_s)
+        return reconcile([SessionRecord("c", verdict, ended_at=10.0)], [row], told_s).agrees
+
+    late = verdict in ("dropped_late", "dropped_unproven")
+    assert agrees(2.0, 5.0)
+    assert agrees(5.0, 5.0) is agrees(None, 5.0) is agrees(2.0, None) is late

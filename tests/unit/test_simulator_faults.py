@@ -148,8 +148,8 @@ def test_a_changed_timeout_drops_an_open_chat_when_the_ledger_says(fault, last, 
         chat.ask(last)
     row = chat.row(40.0)
     assert (row["ended_at"], row["end_reason"]) == (end, None if end is None else "expired")
-    own = end is None or end - last in (10.0, 12.0 - last)
-    assert row["detail"] == ("" if own else f"timeout changed to {fault[0]:g} s")
+    back = len(fault) == 3 or end in (13.0, 12.0)
+    assert row["timeout_s"] == (None if end is None else 10.0 if back else fault[0])
 
 
 def test_a_timeout_that_is_changed_for_new_chats_only_is_theirs_for_all_their_life():

@@ -8,7 +8,7 @@ from chatload.simulator.model.faults import Fault
 from chatload.virtual.network import NetworkModel, Stalls
 from tests.virtual.schedules import Schedule
 from tests.virtual.test_probe import probed, server_of
-from tests.virtual.truth import contradictions, expired_after, misplaced_blames
+from tests.virtual.truth import contradictions, misplaced_blames
 
 TIMEOUT_S, CHANGED_AT_S = 5.0, 12.0
 #: Two stalls longer than the configured timeout: one before the change, and one when it has ended chats in time.
@@ -36,8 +36,8 @@ def judged(server, *faults, policy=("fraction", TIMEOUT_S, None, 0.8)):
     beyond, _ = contradictions(schedule, run, logs)
     misplaced, _ = misplaced_blames(schedule, run, logs)
     assert run.books.balanced() and not beyond and not misplaced, (beyond[:3], misplaced[:3])
-    timeouts = {row["chat_id"]: expired_after(schedule, row) for row in run.ledger}
-    return [(record, timeouts.get(record.chat_id, 0.0)) for record in run.records]
+    timeouts = {row["chat_id"]: row["timeout_s"] for row in run.ledger}
+    return [(record, timeouts.get(record.chat_id)) for record in run.records]
 
 
 @pytest.mark.parametrize("from_s, open_chats", [(CHANGED_AT_S, True), (5.0, False)])

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -38,13 +37,7 @@ def contradictions(
     logs: by chat id, the contacts on which the verdict is based.
     """
     rows = [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger]
-    found = reconcile(run.records, rows).contradictions
-    sooner = {row["chat_id"] for row in run.ledger if 0 < expired_after(schedule, row) < schedule.timeout_s}
-    if sooner:
-        # By the timeout that the client was told, a chat that expired may have been ended early.
-        early = [replace(row, end_reason="early") if row.chat_id in sooner else row for row in rows]
-        also = {item.chat_id for item in reconcile(run.records, early).contradictions}
-        found = [item for item in found if item.chat_id in also]
+    found = reconcile(run.records, rows, schedule.timeout_s).contradictions
     ledger = {row["chat_id"]: row for row in run.ledger}
     records = {record.chat_id: record for record in run.records}
     beyond, stated = [], Counter[str]()
@@ -58,14 +51,6 @@ def contradictions(
     return beyond, stated
 
 
-def expired_after(schedule: Schedule, row: Mapping[str, Any]) -> float:
-    """Return the timeout by which the server dropped a chat (seconds); 0 if it ended otherwise or has not ended."""
-    if row["end_reason"] != "expired":
-        return 0.0
-    _, changed, told = row["detail"].partition("timeout changed to ")
-    return float(told.removesuffix(" s")) if changed else schedule.server.flex_disconnect_timeout_s
-
-
 def misplaced_blames(schedule: Schedule, run: VirtualRun, logs: Mapping[str, ContactLog]) -> tuple[list[str], int]:
     """Return the late drops that a shorter timeout caused, and not the generator or the network that is blamed.
 
@@ -76,7 +61,7 @@ def misplaced_blames(schedule: Schedule, run: VirtualRun, logs: Mapping[str, Con
     sooner = [
         (record, timeout_s)
         for record in run.records
-        if record.chat_id and 0 < (timeout_s := expired_after(schedule, ledger[record.chat_id])) < schedule.timeout_s
+        if record.chat_id and (timeout_s := ledger[record.chat_id]["timeout_s"] or inf) < schedule.timeout_s
     ]
     in_time = (Verdict.DROPPED_EARLY, Verdict.FAILED)
     shown_at = min((record.ended_at for record, _ in sooner if record.verdict in in_time), default=inf)
@@ -106,7 +91,7 @@ def _assumption(
             return "failed after the silence"
     # An agent who hands the chat on leaves too, and then silence ends it without an event.
     untold = not schedule.server.customer_left_told and schedule.server.transfer_chance
-    if item.verdict == Verdict.ENDED_BY_AGENT and untold and item.ledger == "dropped_late":
+    if item.verdict == Verdict.ENDED_BY_AGENT and untold and item.ledger == "early":
         return "an agent had left"
     unconfirmed = item.verdict == Verdict.GAVE_UP and not record.goodbye_confirmed
     delays = [fault.delay_s for fault in schedule.faults if fault.kind == "duplicate"]

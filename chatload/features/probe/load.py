@@ -15,6 +15,7 @@ from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ResponseNames
 from chatload.protocol.reply import GATEWAY_STATUSES, read
+from chatload.swarm.driver import WallClock, suspended_s
 from chatload.transport import OpenTransport, Transport
 
 #: How often progress is reported (seconds).
@@ -46,6 +47,8 @@ class ProbeRunner:
         # Python's own handlers: cancelling gevent's would leave the default action, which kills the process.
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         probe, told = self._probe, self._probe.begun_at
+        wall, suspended_before_s = WallClock(), suspended_s()
+        wall.read()
         try:
             while self._signals < 2:
                 for order in probe.take(time.monotonic()):
@@ -67,6 +70,7 @@ class ProbeRunner:
                 signal.signal(number, handler)
             for transport in self._transports.values():
                 transport.close()
+        probe.jumped_s = max(wall.read(), suspended_s() - suspended_before_s)
         return probe
 
     def _send(self, order: ProbeRequest) -> None:

@@ -34,6 +34,8 @@ class Probe:
     `receive`.
 
     All instants are the driver's clock, seconds. Deterministic in (settings, instants, exchanges).
+
+    jumped_s: by how much other clocks of the machine went on more than the driver's (seconds); the driver sets it.
     """
 
     def __init__(self, settings: ProbeSettings, now: float) -> None:
@@ -41,6 +43,7 @@ class Probe:
         self.board = ProbeEvidence(settings)
         self.chats: list[ProbeChat] = []
         self.interrupted = self.over = False
+        self.jumped_s = 0.0
         self.ended_at = now
         self._random = Random(settings.seed)
         self._scripts: dict[int, Script[None]] = {}

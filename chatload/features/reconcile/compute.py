@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from chatload.chat.record import SessionRecord
 from chatload.features.reconcile.ledger import LedgerRow
-from chatload.vocabulary import Verdict
+from chatload.vocabulary import PERHAPS_LATE, Verdict
 
 #: Endings of a session that the ledger does not have, and of one that the run has no chat id of.
 MISSING, UNMATCHED = "unknown", "no_chat_id"
@@ -118,15 +118,20 @@ def ending_of(row: LedgerRow) -> str:
     return row.end_reason or "alive"
 
 
-def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Reconciliation:
+def reconcile(
+    records: Iterable[SessionRecord], rows: Iterable[LedgerRow], timeout_s: float | None = None
+) -> Reconciliation:
     """Compare a run's records with a ledger's rows.
 
+    timeout_s: the timeout that the run was told. A session that a shorter one ended was ended early by that, unless the
+    run says that it was, or may have been, too late by both.
     Where the ledger does not tell of late contacts, an expired session that the run gave up is abandoned.
     """
     result = Reconciliation()
     endings: dict[str, str] = {}
     ended_at: dict[str, float | None] = {}
     untold: set[str] = set()
+    sooner: set[str] = set()
     for row in rows:
         result.ledger_sessions += 1
         if row.chat_id in endings:
@@ -134,6 +139,8 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
         endings[row.chat_id], ended_at[row.chat_id] = ending_of(row), row.ended_at
         if endings[row.chat_id] == "dropped_late" and not row.late_contact_known:
             untold.add(row.chat_id)
+        if timeout_s is not None and row.timeout_s is not None and row.timeout_s < timeout_s:
+            sooner.add(row.chat_id)
     seen: set[str] = set()
     for record in records:
         result.sessions += 1
@@ -144,6 +151,8 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
         ending = endings.get(record.chat_id, MISSING)
         if record.verdict == Verdict.GAVE_UP and record.chat_id in untold:
             ending = "abandoned"
+        if ending == "dropped_late" and record.chat_id in sooner and record.verdict not in PERHAPS_LATE:
+            ending = "early"
         result.confusion[record.verdict, ending] += 1
         result.contradictions += _contradictions(record, ending, ended_at.get(record.chat_id), record.chat_id in seen)
         seen.add(record.chat_id)

@@ -23,7 +23,7 @@ from chatload.sockets import FinalAnswer, TotalDeadline
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
 END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")
 #: Columns of a simulator's ledger. A CSV file may have other names for them.
-FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s")
+FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s", "timeout_s")
 
 #: Timeout of one step of reading a URL, and of all steps together (seconds).
 _TIMEOUT_S, _TOTAL_S = 30.0, 600.0
@@ -39,6 +39,7 @@ class LedgerRow:
 
     end_reason: one of END_REASONS, None of a session still alive. late_contact_at: when the server first heard of a
     session it had already expired, None if it never did. late_contact_known: whether the ledger has that column.
+    timeout_s: the timeout that ended an expired session, seconds.
     """
 
     chat_id: str
@@ -47,6 +48,7 @@ class LedgerRow:
     ended_at: float | None = None
     late_contact_at: float | None = None
     max_gap_s: float | None = None
+    timeout_s: float | None = None
     late_contact_known: bool = True
 
 

@@ -1,7 +1,7 @@
 """summary.json: what became of a run, in keys that scripts rely on (see summary.schema.json)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -47,6 +47,9 @@ _EXIT_CODES: Mapping[str, int] = {
 }
 
 
+#: A wall clock is corrected at most this long after a pause (seconds): the longest usual interval of NTP between two
+#: measurements. A chat learns of its end within this many timeouts.
+_CORRECTED_S, _LEARNED_TIMEOUTS = 1024.0, 2.0
 #: What `facts_of` reads: the lifetimes of all sessions.
 FACTS_READS = Reads(sessions=1)
 
@@ -79,6 +82,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
     of_the_load = (IncidentKind.WORKER_UNFIT, IncidentKind.DATA_USED_UP, IncidentKind.SUSPENDED)
     reasons += [incident.what for incident in incidents if incident.kind in of_the_load]
+    reasons += _jumps(reader, incidents, timeout_s)
     imbalances = find_imbalances(_named(reader.books_by_part()), reader.count_by_verdict(), incidents, finished)
     aborted = next((incident.what for incident in incidents if incident.kind == IncidentKind.ABORTED), "")
     result = gate.result(judgements, books.fates.accepted)
@@ -118,6 +122,19 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
     }
+
+
+def _jumps(reader: RunReader, incidents: Sequence[Incident], timeout_s: float | None) -> Iterator[str]:
+    """Yield each jump of a wall clock that may have been a pause of the machine by which chats were dropped.
+
+    The server's timeouts go on during a pause. No clock of the generator shows it before the wall clock is corrected.
+    """
+    for incident in incidents:
+        if incident.kind == IncidentKind.CLOCK_JUMPED:
+            ended = _LEARNED_TIMEOUTS * (timeout_s or 0.0)
+            count = reader.count_ended_badly(incident.at - _CORRECTED_S, incident.at, incident.at + ended)
+            if count:
+                yield f"{incident.what}. A pause may have caused the end of {words.plural(count, 'chat')}"
 
 
 def _over_time(

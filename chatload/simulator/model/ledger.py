@@ -11,7 +11,7 @@ _CONTACT = Struct("<dB")
 _OPERATIONS = tuple(OPERATION_FIELDS)
 _CODES = {name: code for code, name in enumerate(_OPERATIONS)}
 #: Attributes that are columns of a row; `contacts` is another.
-_COLUMNS = ("chat_id", "started_at", "ended_at", "end_reason", "detail", "late_contact_at", "max_gap_s")
+_COLUMNS = ("chat_id", "started_at", "ended_at", "end_reason", "detail", "late_contact_at", "max_gap_s", "timeout_s")
 
 
 class LedgerEntry:
@@ -20,6 +20,7 @@ class LedgerEntry:
     end_reason: disconnected, agent, idle, expired, unrecoverable, early, restarted; None while alive. detail: what
     exactly ended it, if the reason leaves that open. late_contact_at: the first request for it after its end.
     max_gap_s: the widest gap between contacts; a held request is one contact from its arrival to its release.
+    timeout_s: the flex-disconnect-timeout that ended an expired chat (seconds).
     """
 
     __slots__ = ("_contacts", "_last", "_releases", *_COLUMNS)
@@ -31,6 +32,7 @@ class LedgerEntry:
         self.detail = ""
         self.late_contact_at: float | None = None
         self.max_gap_s = 0.0
+        self.timeout_s: float | None = None
         self._last = started_at
         self._contacts = bytearray()
         self._releases: dict[int, float] | None = None

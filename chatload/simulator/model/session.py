@@ -160,8 +160,8 @@ class SimulatedChat:
                 # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
                 self.end(deadline, "early", _UNREGISTERED)
             else:
-                changed = self.timeout_s != self.config.flex_disconnect_timeout_s
-                self.end(deadline, "expired", f"timeout changed to {self.timeout_s:g} s" if changed else "")
+                self.entry.timeout_s = self.timeout_s
+                self.end(deadline, "expired")
 
     def next_act(self) -> float:
         """Return when something happens next without a request in an open chat, other than a drop for silence."""
