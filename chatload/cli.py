@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,15 +57,27 @@ class LazyGroup(click.Group):
         explain_quantities(command)
         return command
 
+    def make_context(self, *args: Any, **named: Any) -> click.Context:
+        """Parse the arguments. --help prints here."""
+        with _open_output():
+            return super().make_context(*args, **named)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. It is no error that the reader of its output has gone (`| head`)."""
-        try:
+        """Run the command."""
+        with _open_output():
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            drop_output()
-            return exit_codes.PASSED
         return result
+
+
+@contextmanager
+def _open_output() -> Iterator[None]:
+    """End the command without a word if the reader of its output has gone (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        drop_output()
+        raise SystemExit(exit_codes.OUTPUT_CLOSED) from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

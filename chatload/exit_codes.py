@@ -6,3 +6,5 @@ WRONG_USAGE = 2
 INVALID = 3
 INCONCLUSIVE = 4
 INTERRUPTED = 130
+#: The reader of the output has gone (`| head`): 128 + SIGPIPE, as from other commands.
+OUTPUT_CLOSED = 141

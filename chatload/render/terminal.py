@@ -7,10 +7,10 @@ from itertools import chain
 from typing import IO
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text as StyledText
 
 from chatload.errors import printable
+from chatload.progress import PipeConsole
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone, as_cell, plain
@@ -38,7 +38,7 @@ def render(document: doc.Document, stream: IO[str], width: int | None = None) ->
     if width is None:
         width = shutil.get_terminal_size((_WIDTH, 24)).columns if terminal else _WIDTH
         width = min(max(width, _WIDTH), _WIDEST)
-    console = Console(
+    console = PipeConsole(
         file=stream, width=width, force_terminal=terminal, color_system="auto" if terminal else None,
         highlight=False, markup=False, emoji=False,
     )  # fmt: skip

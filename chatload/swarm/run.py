@@ -280,7 +280,7 @@ class WorkerRole(Role):
         self._runner: Any = environment.runner
         self.facts = ProcessFacts(self._runner.client_id)
         self._master_heard_at: float | None = None
-        self._run_active = False
+        self._run_active = self._has_run = False
         self._runner.register_message(DRAIN, self._stop, concurrent=True)
         self._runner.register_message(ALIVE, self._hear_master, concurrent=True)
         self._runner.register_message(ROWS, self._hear_rows, concurrent=True)
@@ -322,7 +322,8 @@ class WorkerRole(Role):
     def begin(self, plan: RunPlan) -> None:
         named = self._environment.parsed_options.run_named
         self.facts = ProcessFacts(self._runner.client_id, plan.classes, named)
-        self._master_heard_at, self._run_active = time.monotonic(), True
+        self._master_heard_at = time.monotonic()
+        self._run_active = self._has_run = True
         self.report()  # before the first chat: if this worker dies within the next second, the master knows of it
 
     def refuse(self, error: ChatloadError) -> None:
@@ -360,7 +361,9 @@ class WorkerRole(Role):
                 log.error("chatload: no message from the master for %.0f s: this worker stops", silent_s)
                 break
         else:
-            log.error("chatload: the process that started this worker has ended: this worker stops")
+            # Without a run nothing is lost: the start was refused, and the master has said why.
+            if self._has_run:
+                log.error("chatload: the process that started this worker has ended: this worker stops")
         self._stop()
         self._runner.quit()
 

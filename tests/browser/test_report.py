@@ -181,6 +181,8 @@ def test_charts_zoom_by_keyboard_and_touch(opened):
     page.get_by_role("button", name="the whole run", exact=True).tap()
     expect(shown).to_be_empty()
     assert page.locator("figure.time.zoomed").count() == 0
+    # They are a bar of the whole width: a box would cover half of a heading.
+    assert page.evaluate("document.querySelector('.zoom').offsetWidth") == PHONE["width"]
     # Where no chart is in sight, the buttons cover nothing.
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(page.locator(".zoom")).to_be_hidden()
@@ -231,3 +233,6 @@ def test_a_crowded_run_fits_its_window_too(opened, crowded, viewport):
     page, _ = opened(crowded, viewport=viewport)
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     assert page.locator("h1").inner_text().startswith("The books do not balance")
+    settings = page.locator(".scroll", has=page.locator("caption", has_text="Settings of the run"))
+    settings.evaluate("(e) => { for (let d = e; (d = d.parentElement?.closest('details')); ) d.open = true; }")
+    assert settings.evaluate("(e) => e.scrollWidth <= e.clientWidth"), "the values of settings are cut off"

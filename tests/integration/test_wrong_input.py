@@ -116,21 +116,24 @@ def test_a_folder_taken_after_the_checks_ends_a_run_before_its_first_chat(host, 
     assert ledger_of(host) == before
 
 
-LATE_WORKERS = """
+LATE_WORKER = """
 import os
 from gevent.monkey import get_original
 from chatload import ChatUser
 
-os.register_at_fork(after_in_child=lambda: get_original("time", "sleep")(3))
+forks = []
+os.register_at_fork(
+    before=lambda: forks.append(1), after_in_child=lambda: len(forks) == 1 and get_original("time", "sleep")(3)
+)
 
 class Customer(ChatUser):
     pass
 """
 
 
-def test_workers_that_have_not_connected_end_with_a_master_that_refuses_the_start(host, tmp_path):
-    locustfile = tmp_path / "late_workers.py"
-    locustfile.write_text(LATE_WORKERS)
+def test_workers_end_with_a_master_that_refuses_the_start_connected_or_not(host, tmp_path):
+    locustfile = tmp_path / "late_worker.py"
+    locustfile.write_text(LATE_WORKER)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.sqlite").touch()
     # It is waited for until the workers have closed their output.
@@ -138,6 +141,7 @@ def test_workers_that_have_not_connected_end_with_a_master_that_refuses_the_star
     run = locust(host, tmp_path / "run", *more, locustfile=locustfile, timeout=30)
     assert run.returncode == 2, run.stdout + run.stderr
     assert "a run is already there" in run.stderr and "Traceback" not in run.stderr
+    assert "ERROR" not in run.stderr, "no worker says more than the master"
 
 
 def test_busy_port():

@@ -205,7 +205,7 @@ def test_a_missing_module_leaves_its_command_out(
     assert chatload("ghost") == 2
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_ends_an_export_quietly(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", [SessionRecord(f"c{i}", "completed") for i in range(20000)])
     with subprocess.Popen(
         [sys.executable, "-m", "chatload.cli", "export", str(run), "sessions"],
@@ -215,7 +215,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith(b"chat_id,")
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 0
+    assert process.returncode == 141
 
 
 @pytest.mark.parametrize("arguments", [("export", "RUN", "sessions"), ("report", "RUN"), ("drift", "RUN"), ("--help",)])
@@ -244,3 +244,13 @@ def test_open_shows_the_page_in_the_browser_or_says_that_there_is_none(run, caps
     assert shown == [str((run / "report.html").absolute())] and capsys.readouterr().err == ""
     assert chatload("report", run, "--open") == 0
     assert capsys.readouterr().err == "no browser could be started: open this file in one\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["thresholds"], ["compare", "--help"]], ids=lambda a: a[0])
+def test_a_reader_that_has_gone_ends_a_command_quietly(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "chatload", *arguments]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")

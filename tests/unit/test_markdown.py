@@ -226,9 +226,10 @@ def test_thresholds_that_failed_come_first_and_keep_their_expression():
 
 def test_bursts_say_what_the_sessions_are_worth():
     assert (
-        "2 drops (late, early and unproven) came in 1 incident: 1 burst and 0 alone. "
-        "The 39 sessions are worth 20 independent ones"
+        "2 drops (late, early and unproven) came in 1 incident: 1 burst. The 39 sessions are worth 20 independent ones"
     ) in markdown(summary())
+    mixed = {"drops": 3, "incidents": 2, "bursts": [0], "sessions_worth": 20}
+    assert "in 2 incidents: 1 burst and 1 alone. " in markdown(summary(bursts=mixed))
     alone = {"drops": 2, "incidents": 2, "bursts": [], "sessions_worth": 39}
     assert "independent" not in markdown(summary(bursts=alone))
 

@@ -284,8 +284,10 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         yield doc.Sentence(f"no session was proven to be dropped because a refresh came too late{ended}")
     if silence := sessions["common_silence"]:
         ended = f"{words.number(silence['sessions'])} of {words.plural(silence['dropped'], 'dropped session')}"
+        least, most = f"{silence['lower_s']:.3g}", f"{silence['upper_s']:.3g}"
+        silent = f"about {least}" if least == most else f"{least} to {most}"
         said = (
-            f"by its own timestamps the server ended {ended} {silence['lower_s']:.3g} to {silence['upper_s']:.3g} s "
+            f"by its own timestamps the server ended {ended} {silent} s "
             f"after their last answered request: the timeout of {silence['timeout_s']:g} s is probably wrong. "
         )
         yield doc.Sentence((said, doc.Code("chatload probe"), " measures it"))
@@ -293,7 +295,9 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         incidents, count = bursts["incidents"], len(bursts["bursts"])
         came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in {words.plural(incidents, 'incident')}"
         if drops > incidents:
-            parts = f"{words.plural(count, 'burst')} and {words.number(incidents - count)} alone"
+            parts = words.plural(count, "burst")
+            if alone := incidents - count:
+                parts += f" and {words.number(alone)} alone"
             known, worth = summary["rates"]["dropped"]["of"], bursts["sessions_worth"]
             independent = f"The {words.plural(known, 'session')} are worth {words.number(worth)} independent ones"
             yield doc.Sentence(f"{came}: {parts}. {independent}", Tone.WARN)
