@@ -11,12 +11,13 @@ import socket
 import sys
 from argparse import Namespace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from chatload.errors import UsageError
-from chatload.run.settings import FLAG, OptionGroup, options_of
+from chatload.run.settings import FLAG, Option, OptionGroup, options_of
 
 #: Users have this long (seconds) to end their chats where --stop-timeout is not set: without it Locust kills them in
 #: the middle of their chats.
@@ -28,6 +29,8 @@ _OWN_GROUPS = (OptionGroup.ARRIVALS, OptionGroup.SWEEP, OptionGroup.CAPACITY)
 #: How similar an unknown option must be to a known one to be taken for a misspelling of it.
 _CLOSE = 0.8
 _checked = False
+#: Attribute of the parsed options -> where Locust found its value, if that is not the command line, and its text.
+_origins: dict[str, tuple[str, str]] = {}
 
 
 def add_options(parser: Any, **_: Any) -> None:
@@ -94,6 +97,7 @@ def _check_when_parsed(parser: Any) -> None:
         options = parse(*args, **named)
         if not _checked:
             _checked = True
+            _note_origins(parser)
             try:
                 check(options)
             except UsageError as error:
@@ -102,6 +106,22 @@ def _check_when_parsed(parser: Any) -> None:
         return options
 
     parser.parse_args = parse_and_check
+
+
+def _note_origins(parser: Any) -> None:
+    for source, found in parser.get_source_to_settings_dict().items():
+        kind, _, file = source.partition("|")
+        for name, (action, text) in found.items():
+            if kind == "config_file" and action is not None:
+                _origins[action.dest] = Path(file).name, str(text)
+            elif kind == "environment_variables":
+                _origins[action.dest] = f"the environment ({name})", str(text)
+
+
+def place_of(option: Option, value: Any) -> str:
+    """Return where the value of an option was given; "" if that is not known, as for a form of the web UI."""
+    place, text = _origins.get(option.dest, ("", ""))
+    return place if place and option.value(text) == value else ""
 
 
 def check(options: Namespace) -> None:

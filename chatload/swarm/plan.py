@@ -38,6 +38,7 @@ from chatload.run.settings import (
 from chatload.run.windows import LEAST_KEEP_S
 from chatload.sockets import NO_LIMIT, file_limits
 from chatload.swarm.classes import UserClass, is_customer
+from chatload.swarm.options import place_of
 from chatload.target import TargetRules, anywhere, read_rules, require_agreed
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, OpenTransport, make_factory
@@ -299,10 +300,6 @@ def _described(plan: ClassPlan, one: UserClass) -> ClassSettings:
     return ClassSettings(**of_class, **{name: getattr(run, name) for name in names})
 
 
-#: An option may have been set in three places.
-_LEAVE_OUT = "leave it out of the command line, locust.conf or the environment"
-
-
 def _check_effect(given: RunSettings, host: str | None, classes: Sequence[UserClass]) -> None:
     """Refuse an option or a host that no class would use."""
     for name in OF_A_CLASS:
@@ -312,7 +309,9 @@ def _check_effect(given: RunSettings, host: str | None, classes: Sequence[UserCl
         own = [one.own.get(name, one.script) if name == "script" else one.own.get(name) for one in classes]
         if all(each is not None and each != value for each in own):
             who = "user class " + classes[0].name if len(classes) == 1 else "every user class"
-            raise UsageError(f"{option.flag} {written(value)} has no effect: {who} has its own", _LEAVE_OUT)
+            place = place_of(option, value)
+            hint = f"leave it out of {place}" if place else "leave it out"
+            raise UsageError(f"{option.flag} {written(value)} has no effect: {who} has its own", hint)
     hosts = {one.host.reveal(): one.name for one in classes if one.host}
     if host and len(hosts) > 1:
         raise UsageError(

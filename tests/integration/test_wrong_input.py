@@ -119,7 +119,7 @@ def test_a_folder_taken_after_the_checks_ends_a_run_before_its_first_chat(host, 
 LATE_WORKER = """
 import os
 from gevent.monkey import get_original
-from chatload import ChatUser
+from chatload import ChatUser, CustomerScript
 
 forks = []
 os.register_at_fork(
@@ -127,21 +127,22 @@ os.register_at_fork(
 )
 
 class Customer(ChatUser):
-    pass
+    script = CustomerScript()
 """
 
 
 def test_workers_end_with_a_master_that_refuses_the_start_connected_or_not(host, tmp_path):
     locustfile = tmp_path / "late_worker.py"
     locustfile.write_text(LATE_WORKER)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.sqlite").touch()
+    script, settings = tmp_path / "customers.toml", tmp_path / "mine.conf"
+    script.touch()
+    settings.write_text(f"script = {script}\n")
     # It is waited for until the workers have closed their output.
-    more = ("--service", "support", "-t", "60s", "--processes", "2", *ports())
+    more = ("--config", settings, "--service", "support", "-t", "60s", "--processes", "2", *ports())
     run = locust(host, tmp_path / "run", *more, locustfile=locustfile, timeout=30)
     assert run.returncode == 2, run.stdout + run.stderr
-    assert "a run is already there" in run.stderr and "Traceback" not in run.stderr
-    assert "ERROR" not in run.stderr, "no worker says more than the master"
+    assert f"--script {script} has no effect: user class Customer has its own; leave it out of mine.conf" in run.stderr
+    assert "ERROR" not in run.stderr and "Traceback" not in run.stderr, "no worker says more than the master"
 
 
 def test_busy_port():

@@ -227,7 +227,7 @@ def test_classes_on_the_same_host_share_its_connections():
         ([named("A", persona="widget")], ["--service", "x", "--refresh-policy", "deadline"], HOST, "fixed clock"),
         (
             [named("A", service="a"), named("B", service="b")], ["--service", "c"], HOST,
-            "--service c has no effect: every user class has its own; leave it out of the command line, locust.conf or",
+            "--service c has no effect: every user class has its own; leave it out",
         ),
         (
             [named("A", script=SHORT)], ["--script", "examples/scripted.toml"], HOST,

@@ -228,7 +228,7 @@ class CampaignBudget:
     def search_s(self) -> float:
         """The time that the capacity search gets (seconds)."""
         rest = self.time_s - self.probe_s - 2 * SHORT_S
-        return min(self._search_s(VARIABLE), max(_SEARCH_SHARE * rest, self._search_s(0.0)))
+        return min(self._search_s(VARIABLE), max(_SEARCH_SHARE * rest, 0.0))
 
     def _search_s(self, spread: float) -> float:
         """Return how long the capacity search takes without a limit (seconds). spread: as for `length.search_s`."""
@@ -251,11 +251,9 @@ class CampaignBudget:
         often, seldom = self.per_chat
         swept, load = max(1, int(SWEEP_LOAD * self.assumed)), self.proof_load(self.assumed)
         proof = proof_s(self.chats, load) + _START_S
-        short, search = self.timeout_s + _START_S, self._search_s(0.0)
-        is_short = self.time_s < 2 * SHORT_S + short + search + proof
-        most = self._search_s(VARIABLE) if is_short else self.search_s
-        usual = min(self._search_s(STEADY), most)
-        sweep = self.sweep(swept, self.time_s - 2 * SHORT_S - short - usual - proof)
+        short, most = self.timeout_s + _START_S, self.search_s if self.fits else self._search_s(VARIABLE)
+        search, usual = (min(self._search_s(spread), most) for spread in (0.0, STEADY))
+        sweep = self.sweep(swept, self.time_s - 2 * SHORT_S - short - usual - proof) if self.fits else None
         tuning = 0.0 if sweep is None else sweep.time_s + _START_S
         probed = min(DEFAULT_CHATS, self.ceiling)
         return [
@@ -269,5 +267,13 @@ class CampaignBudget:
 
     @property
     def least_s(self) -> float:
-        """The least time in which the campaign can end with a proof, if the host holds `assumed` sessions (seconds)."""
-        return sum(cost.least_s for cost in self.costs() if cost.step is not CampaignStep.TUNE)
+        """The least time in which the campaign can end with a proof, if the host holds `assumed` sessions (seconds).
+
+        A sweep is left out, and a search finds the capacity of a server without noise.
+        """
+        proof = proof_s(self.chats, self.proof_load(self.assumed)) + _START_S
+        return 2 * SHORT_S + self.timeout_s + _START_S + self._search_s(0.0) + proof
+
+    @property
+    def fits(self) -> bool:
+        return self.least_s <= self.time_s

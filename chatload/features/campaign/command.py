@@ -99,7 +99,7 @@ def _begin(findings: Findings, file: Path, yes: bool) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: the folder is not empty, and has no campaign", "name another one with --dir")
     deliver(announcement(findings))
-    if budget.least_s > budget.time_s:
+    if not budget.fits:
         raise refusal(file, findings)
     if not yes:
         if not sys.stdin.isatty():

@@ -34,7 +34,7 @@ def announcement(findings: Findings) -> Document:
     chats, requests = max(cost.chats for cost in costs), max(cost.requests_per_s for cost in costs)
     time = _span(sum(cost.least_s for cost in costs), sum(cost.most_s for cost in costs))
     limit = f"{duration(file.time_available)} at most"
-    if budget.least_s > budget.time_s:
+    if not budget.fits:
         limit = f"but time_available is {duration(file.time_available)}"
     answer = (
         f"campaign on {file.host}: about {time}, {limit}; up to {plural(chats, 'chat')} open at once and "
@@ -83,7 +83,7 @@ def _span(least_s: float, most_s: float) -> str:
 
 
 def _assumption(budget: CampaignBudget) -> str:
-    limit = "" if budget.least_s > budget.time_s else ", and never longer than time_available"
+    limit = ", and never longer than time_available" if budget.fits else ""
     held = plural(budget.assumed, "chat")
     return f"the times of tune and proof assume that the host holds {held}; they are longer if it holds fewer{limit}"
 
