@@ -1,6 +1,10 @@
-"""Write the pages of docs/reference/ from the tables in the code that have the facts: python docs/site/reference.py"""
+"""Write the pages of docs/reference/ from the tables in the code that have the facts: python docs/site/reference.py
+
+With a folder as argument they are written there.
+"""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,5 +85,6 @@ def _type_of(schema: dict[str, Any], root: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "reference"
     for name, text in pages():
-        (ROOT / "docs" / "reference" / name).write_text(text)
+        (folder / name).write_text(text)
