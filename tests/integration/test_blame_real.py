@@ -40,11 +40,12 @@ def drops(run_dir):
 
 
 @pytest.mark.parametrize("answer", ["0/true", "2"])
-def test_an_interval_just_above_the_timeout_drops_everyone_and_says_plan(tmp_path, answer):
-    with simulator("--flex-disconnect-timeout", "1", "--dropped-answer", answer) as host:
+def test_an_interval_above_the_timeout_drops_everyone_and_says_plan(tmp_path, answer):
+    # A busy machine may stop the generator for half a second: the interval is longer by twice as much.
+    with simulator("--flex-disconnect-timeout", "2", "--dropped-answer", answer) as host:
         run = locust(
-            host, tmp_path / "run", "-u", "30", "-r", "30", "--chats", "30", "--flex-disconnect-timeout", "1",
-            "--refresh-interval", "1.1", "--allow-late-refresh", "--chat-length", "1000",
+            host, tmp_path / "run", "-u", "30", "-r", "30", "--chats", "30", "--flex-disconnect-timeout", "2",
+            "--refresh-interval", "3", "--allow-late-refresh", "--chat-length", "1000",
         )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     summary, blames = drops(tmp_path / "run")
@@ -53,12 +54,13 @@ def test_an_interval_just_above_the_timeout_drops_everyone_and_says_plan(tmp_pat
 
 
 def test_slow_answers_say_server(tmp_path):
-    faults = '[[fault]]\nkind = "slow"\ndelay_s = 20.0\nfrom_s = 3.0\nuntil_s = 5.0\noperations = ["GetMessages"]\n'
-    options = ("--flex-disconnect-timeout", "1")
+    faults = '[[fault]]\nkind = "slow"\ndelay_s = 20.0\nfrom_s = 3.0\nuntil_s = 7.0\noperations = ["GetMessages"]\n'
+    # Long in comparison with the half second for which a busy machine may stop the generator.
+    options = ("--flex-disconnect-timeout", "3")
     with simulator(*options, faults=faults, tmp_path=tmp_path) as host:
         run = locust(
-            host, tmp_path / "run", "-u", "20", "-r", "20", "--chats", "20", "--flex-disconnect-timeout", "1",
-            "--chat-length", "1000", "--request-timeout", "4", "-t", "30s",
+            host, tmp_path / "run", "-u", "20", "-r", "20", "--chats", "20", *options,
+            "--chat-length", "1000", "--request-timeout", "6", "-t", "40s",
         )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     summary, blames = drops(tmp_path / "run")
