@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
 
 @contextmanager
 def _open_output() -> Iterator[None]:
-    """End the command without a word if the reader of its output has gone (`| head`)."""
+    """End the command without a message if the reader of its output has gone (`| head`)."""
     try:
         yield
     except BrokenPipeError:

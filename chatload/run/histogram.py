@@ -241,6 +241,7 @@ def nearest_rank(q: float, count: int) -> int:
     The quantile is the smallest sample that a share q of them does not exceed (nearest rank, the inverse of the
     empirical distribution function: definition 1 of Hyndman and Fan 1996).
     """
+    # 1e-9: the product may be too large by a rounding error, as 0.07 * 100 is.
     return max(0, ceil(q * count - 1e-9) - 1)
 
 

@@ -1,7 +1,7 @@
 """The hooks of a user class: calls them, and sends their requests. Counts the exceptions of user classes.
 
-A mistake in a hook is counted, and makes the run invalid: the load was not the one that was asked for. So does an
-exception in a task or an `on_start`. The first of a kind is logged.
+A mistake in a hook is counted, and makes the run invalid: the load was not the one that was asked for. An exception in
+a task or in `on_start` is counted in the same way. The first of a kind is logged.
 """
 
 from __future__ import annotations

@@ -58,10 +58,9 @@ class Gate:
     """What a run must fulfil.
 
     thresholds: judged once, at the end. abort_on: checked all the time; a run ends early once one of them is lost.
-    confidence: of each judgement, 0 to 1. allow_inconclusive: inconclusive thresholds do not fail the run, if
-    what was seen keeps them.
-    incident_size: the largest number of sessions that one incident takes, 1 or more: an assumption of rates of
-    sessions. part: of the run, as --judge names it.
+    confidence: of each judgement, 0 to 1. allow_inconclusive: inconclusive thresholds that lack only samples do not
+    fail the run. incident_size: the largest number of sessions that one incident takes, 1 or more: an assumption of
+    rates of sessions. part: of the run, as --judge names it.
     """
 
     thresholds: tuple[Threshold, ...] = ()
@@ -125,8 +124,8 @@ class Gate:
         """Return the result of a run that is valid, whose books balance, and that was not aborted.
 
         A run does not pass, even with `allow_inconclusive`, if no session was accepted (then nothing was tested, but a
-        threshold can still fail), if `judge` found something that no threshold covers, or if what was seen breaks an
-        undecided threshold: 70 % of the sessions that may have been dropped are not too few sessions.
+        threshold can still fail), if `judge` found something that no threshold covers, or if an inconclusive threshold
+        lacks more than samples: for example if 70 % of the sessions may have been dropped.
         """
         judgements = list(judgements)
         worst = overall(judgements)
@@ -139,7 +138,7 @@ class Gate:
         not_covered = any(judgement.threshold not in self.thresholds for judgement in judgements)
         undecided = [judgement for judgement in judgements if judgement.result == ThresholdResult.INCONCLUSIVE]
         if self.allow_inconclusive:
-            undecided = [judgement for judgement in undecided if not judgement.is_kept_as_seen]
+            undecided = [judgement for judgement in undecided if not judgement.lacks_only_samples]
         return RunResult.INCONCLUSIVE if not_covered or undecided else RunResult.PASSED
 
     def abort_monitor(self, timeout_s: float | None) -> AbortMonitor:

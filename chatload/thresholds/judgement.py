@@ -71,9 +71,15 @@ class Judgement:
     why: str = ""
 
     @property
-    def is_kept_as_seen(self) -> bool:
-        """Whether what was observed keeps the threshold, or nothing was: possible events count as having occurred."""
-        return self.value is None or self.threshold.holds(self.value)
+    def lacks_only_samples(self) -> bool:
+        """Whether an inconclusive result comes only from too few samples: what was observed keeps the threshold.
+
+        Drops that are only possible are in the observed value. Two other results do not come from too few samples: a
+        count is inconclusive if events are unproven, a duration with only a bound if answers never came.
+        """
+        if self.value is None:
+            return True
+        return not self.beyond and self.threshold.metric.kind != "count" and self.threshold.holds(self.value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON.

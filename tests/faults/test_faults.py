@@ -25,7 +25,7 @@ from tests.faults.generator import Generator
 from tests.faults.rows import GOOD, TRANSPORTS, Row, page
 from tests.faults.servers import World, proxied
 from tests.faults.table import TABLES
-from tests.integration.processes import ROOT
+from tests.integration.processes import LONG_STALL_S, ROOT
 from tests.integration.wire import started
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def _check(row: Row, transport: str, answer: dict[str, Any], proxy: Any, ledger:
     assert failed == row.failures_by(transport), said
     assert {record.verdict for record in records} <= set(row.verdicts), said
     # Of a machine that stood still meanwhile, the generator may be to blame.
-    own = {"generator"} if books.longest_stall_s > 0.2 else set()
+    own = {"generator"} if books.longest_stall_s > LONG_STALL_S else set()
     assert {record.blame for record in records} <= {row.blame, "", *own}, said
     invalid = invalid_reasons(books)
     assert [row.invalid] == invalid if row.invalid else not books.exhausted, (invalid, said)

@@ -163,7 +163,7 @@ def test_a_jump_of_the_wall_clock_is_noticed_whenever_the_process_is_stopped():
     assert jumps[4] == 11.5
 
 
-def test_a_jump_of_the_wall_clock_is_told_once_and_a_suspension_is_not_told_as_one(monkeypatch):
+def test_a_jump_of_the_wall_clock_is_reported_once_and_a_suspension_is_no_jump(monkeypatch):
     really, ahead, suspended, seen, heard = time.time, 0.0, 0.0, [], Event()
     monkeypatch.setattr(time, "time", lambda: really() + ahead)
     monkeypatch.setattr(driver, "suspended_s", lambda: suspended)

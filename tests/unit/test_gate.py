@@ -160,6 +160,19 @@ def test_allowed_is_what_too_few_sessions_leave_undecided(unproven: int, expecte
     assert result(books, make_gate(("dropped.rate < 1%",), allow_inconclusive=True)) == expected
 
 
+@pytest.mark.parametrize("threshold", ["failed.count < 1", "GetMessages.latency.p50 < 9s"])
+def test_not_allowed_is_what_more_samples_would_not_decide(threshold: str) -> None:
+    """Drops that may be failures, and answers that never came."""
+    books = healthy(20)
+    session(books, "dropped_unproven", "c")
+    for _ in range(books.latency["GetMessages"].count + 1):
+        books.latency["GetMessages"].add_longer_than(1.0)
+    gate = make_gate((threshold, "dropped.rate < 90%"), allow_inconclusive=True)
+    first, *_ = gate.judge(Facts(books, 45.0))
+    assert first.result == "inconclusive" and first.threshold.holds(first.value or 0.0)
+    assert result(books, gate) == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("verdict", "chat_id", "metric"),
     [

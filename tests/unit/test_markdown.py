@@ -135,6 +135,7 @@ def test_the_tile_of_a_threshold_that_failed_is_bad():
     late = threshold("lateness.p99 < 500ms", "fail")
     assert bad(late) == [*before, "generator lateness p99"]
     assert bad({**late, "result": "inconclusive"}, threshold("margin.p1 > 0", "pass")) == before
+    assert bad(threshold("failed.rate < 1%", "fail")) == [*before, "served"]
 
 
 def test_sessions_that_failed_are_in_the_answer_and_no_tile_is_good():

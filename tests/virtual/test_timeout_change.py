@@ -51,7 +51,7 @@ def test_a_chat_that_a_shortened_timeout_drops_in_time_was_not_late(server, from
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_after_that_silences_above_the_configured_timeout_are_blamed_on_nobody(server):
+def test_after_that_silences_above_the_configured_timeout_have_no_blame(server):
     chats = judged(server, change(2.0))
     stalled = [record for record, _ in chats if (record.gap_lower_s or 0.0) > TIMEOUT_S]
     before = [record for record in stalled if record.ended_at < CHANGED_AT_S]

@@ -15,7 +15,7 @@ from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ResponseNames
 from chatload.protocol.reply import GATEWAY_STATUSES, read
-from chatload.swarm.driver import WallClock, suspended_s
+from chatload.swarm.driver import SUSPENDED_S, WallClock, suspended_s
 from chatload.transport import OpenTransport, Transport
 
 #: How often progress is reported (seconds).
@@ -70,7 +70,8 @@ class ProbeRunner:
                 signal.signal(number, handler)
             for transport in self._transports.values():
                 transport.close()
-        probe.jumped_s = max(wall.read(), suspended_s() - suspended_before_s)
+        jumped_s = max(wall.read(), suspended_s() - suspended_before_s)
+        probe.jumped_s = jumped_s if jumped_s > SUSPENDED_S else 0.0
         return probe
 
     def _send(self, order: ProbeRequest) -> None:

@@ -14,8 +14,6 @@ from chatload.render.words import plural, seconds
 
 #: A configured value this close to a bound (seconds) counts as equal.
 _ROUNDING_S = 1e-3
-#: A jump of the machine's clocks that counts (seconds).
-_JUMP_S = 1.0
 _NAMES = {"failed_request": "a failed request"}
 _RESETS = {True: "resets the clock", False: "does not reset it", None: "unknown"}
 
@@ -139,7 +137,7 @@ def _warnings(probe: Probe, found: TimeoutBounds, counts: dict[str, int]) -> Ite
         )
     if probe.interrupted:
         yield "interrupted: what was measured until then"
-    if probe.jumped_s > _JUMP_S:
+    if probe.jumped_s:
         yield (
             f"this machine was suspended or paused for {seconds(probe.jumped_s)}, or its clock was set ahead by that: "
             "after a pause the bounds are too low. Repeat the probe"

@@ -35,7 +35,8 @@ class Probe:
 
     All instants are the driver's clock, seconds. Deterministic in (settings, instants, exchanges).
 
-    jumped_s: by how much other clocks of the machine went on more than the driver's (seconds); the driver sets it.
+    jumped_s: by how much other clocks of the machine went on more than the driver's (seconds), 0 if that
+    does not count; the driver sets it.
     """
 
     def __init__(self, settings: ProbeSettings, now: float) -> None:

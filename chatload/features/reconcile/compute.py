@@ -123,8 +123,8 @@ def reconcile(
 ) -> Reconciliation:
     """Compare a run's records with a ledger's rows.
 
-    timeout_s: the timeout that the run was told. A session that a shorter one ended was ended early by that, unless the
-    run says that it was, or may have been, too late by both.
+    timeout_s: the configured timeout of the run (seconds). An expired session whose timeout in the ledger is shorter
+    counts as ended early, unless the verdict of the run is one of PERHAPS_LATE.
     Where the ledger does not tell of late contacts, an expired session that the run gave up is abandoned.
     """
     result = Reconciliation()

@@ -29,8 +29,8 @@ _ENDING_COLOURS = {
     "dropped_late": "var(--v-late)", "dropped_unproven": "var(--v-unproven)", "dropped_early": "var(--v-early)",
     "gave_up": "var(--v-gave)", "failed": "var(--v-failed)", "refused": "var(--v-refused)",
 }  # fmt: skip
-#: Endings of sessions that were lost without being dropped, as the overview names them.
-_NOT_DROPPED = {"failed": "failed", "refused": "refused", "gave_up": "gave up"}
+#: Endings of sessions that were lost without being dropped.
+_NOT_DROPPED = ("failed", "refused", "gave_up")
 _STATE_COLOURS = {
     "held": "var(--area)", "opening": "var(--v-refused)", "retrying": "var(--v-late)", "leaving": "var(--c6)",
 }  # fmt: skip
@@ -217,21 +217,19 @@ def overview_chart(run: RunOverTime) -> TimeChart | None:
     sessions, seconds = ValueAxis("sessions", Unit.COUNT, least=1), ValueAxis("latency", Unit.SECONDS, log=True)
     panels = [Panel(sessions, [opened, p95], seconds, 190)]
     said = "Sessions open, and the 95th percentile of GetMessages' latency (right, log scale)"
-    lost = [
-        TimeSeries(name, colour, counts, MarkKind.BARS)
-        for name, colour, counts in (
-            ("dropped, surely or possibly", "var(--v-late)", [column.dropped for column in run.columns]),
-            *(
-                (name, _ENDING_COLOURS[verdict], [column.endings.get(verdict, 0) for column in run.columns])
-                for verdict, name in _NOT_DROPPED.items()
-            ),
-        )
-        if any(counts)
-    ]
+    dropped = [column.dropped for column in run.columns]
+    lost = [TimeSeries("dropped (surely or possibly)", "var(--v-late)", dropped, MarkKind.BARS)]
+    lost += [_ending_series(run, verdict) for verdict in _NOT_DROPPED]
+    lost = [series for series in lost if any(series.values)]
     if lost:
         panels.append(Panel(ValueAxis("lost", Unit.COUNT), lost, height=60))
         said += f"; below, sessions lost in each {_lasting(run)}: {', '.join(series.name for series in lost)}"
     return run.chart("", f"{said}.{legend(run)}", *panels)
+
+
+def _ending_series(run: RunOverTime, verdict: str) -> TimeSeries:
+    counts = [column.endings.get(verdict, 0) for column in run.columns]
+    return TimeSeries(verdict, _ENDING_COLOURS[verdict], counts, MarkKind.BARS)
 
 
 def _lasting(run: RunOverTime) -> str:
@@ -254,10 +252,7 @@ def time_charts(run: RunOverTime) -> Iterator[TimeChart]:
     yield from latency_charts(run)
     present = [verdict for verdict in _ENDING_COLOURS if any(verdict in column.endings for column in run.columns)]
     if present:
-        bars = [
-            TimeSeries(v, _ENDING_COLOURS[v], [column.endings.get(v, 0) for column in run.columns], MarkKind.BARS)
-            for v in present
-        ]
+        bars = [_ending_series(run, verdict) for verdict in present]
         shows = f"Sessions dropped, refused, failed or given up in each {_lasting(run)}, when that was found."
         panel = Panel(ValueAxis("sessions", Unit.COUNT), bars, height=160)
         yield run.chart("Drops and other bad endings", shows, panel)

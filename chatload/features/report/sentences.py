@@ -15,7 +15,7 @@ from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 NOTHING_TESTED = "nothing was tested"
 #: A run that is proposed is at least this many times as long.
 _LEAST_LONGER = 1.5
-#: So many thresholds are named in the first line.
+#: Number of thresholds that the first line names.
 _NAMED = 2
 
 

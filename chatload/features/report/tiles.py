@@ -18,8 +18,8 @@ def tiles(summary: Mapping[str, Any]) -> tuple[Tile, ...]:
     """
     of_subjects = (
         (_sessions(summary), ("sessions.",)),
-        (_dropped(summary), ("dropped",)),
-        (_served(summary), ("unserved.", "refused.")),
+        (_dropped(summary), ("dropped", "incident", "blame.")),
+        (_served(summary), ("unserved.", "refused.", "gave_up.", "failed.")),
         (_get_messages(summary), ("GetMessages.",)),
         (_margin(summary), ("margin.",)),
         (_generator(summary), ("lateness.",)),

@@ -43,8 +43,8 @@ class SimulatedChat:
     others: the participants besides the customer. awaited: the customer spoke while no agent was there. hold: the
     GetMessages that is held, or None. user: the flex user's id. user_key: what tells that user apart, an e-mail address
     or the id. events: number of events in the transcript. draft: what the customer is typing, as far as known.
-    timeout_s: its flex-disconnect-timeout; 0 is none. due, settled: kept for the service: when it
-    examines this chat next, and whether it has counted its end.
+    timeout_s: its flex-disconnect-timeout (seconds); 0 is none. due, settled: kept for the service: when it examines
+    this chat next, and whether it has counted its end.
     """
 
     __slots__ = (
